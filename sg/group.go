@@ -1,0 +1,69 @@
+package sg
+
+import (
+	"fmt"
+	"iter"
+	"slices"
+)
+
+// Group is a named set of rules, attachable to interfaces.
+type Group struct {
+	ID          GroupID
+	Name        string // unique within VPC and scope
+	Description string
+	VPC         VPCID
+	Scope       Scope
+	Stateless   bool // no conntrack: replies need their own rule
+	Rules       []Rule
+}
+
+// ByDirection yields g's rules in one direction with their index in Rules.
+func (g *Group) ByDirection(d Direction) iter.Seq2[int, Rule] {
+	return func(yield func(int, Rule) bool) {
+		for i, r := range g.Rules {
+			if r.Direction == d && !yield(i, r) {
+				return
+			}
+		}
+	}
+}
+
+// Clone returns a copy that shares nothing with g.
+func (g *Group) Clone() *Group {
+	c := *g
+	c.Rules = slices.Clone(g.Rules)
+	return &c
+}
+
+// Validate checks g alone and reports every fault as Errors; cross-references
+// are checked by package policy.
+func (g *Group) Validate() error {
+	var errs Errors
+	errs.addName("id", string(g.ID))
+	if g.ID == SelfGroup {
+		errs.Add("id", string(g.ID), ErrInvalid, "stands for any group, in profiles")
+	}
+	errs.addName("name", g.Name)
+	validateRules(&errs, "rules", g.Rules)
+	return errs.Err()
+}
+
+// validateRules checks the rules of one group, or of a template for one.
+func validateRules(errs *Errors, field string, rules []Rule) {
+	ids := make(map[RuleID]int, len(rules))
+	keys := make(map[Rule]int, len(rules))
+	for i, r := range rules {
+		path := fmt.Sprintf("%s[%d]", field, i)
+		errs.Merge(path, r.Validate())
+		if first, dup := ids[r.ID]; dup && r.ID != "" {
+			errs.Add(path+".id", string(r.ID), ErrDuplicate, fmt.Sprintf("as %s[%d]", field, first))
+		} else {
+			ids[r.ID] = i
+		}
+		if first, dup := keys[r.Key()]; dup {
+			errs.Add(path, nil, ErrDuplicate, fmt.Sprintf("same traffic as %s[%d] (%s)", field, first, rules[first].ID))
+		} else {
+			keys[r.Key()] = i
+		}
+	}
+}

@@ -1,0 +1,93 @@
+package sg
+
+import (
+	"fmt"
+	"slices"
+	"time"
+)
+
+// PlatformRule is an operator rule evaluated before every group rule.
+type PlatformRule struct {
+	Name   string // e.g. "smtp"; Interface.Exempt refers to it
+	Action Action
+	Rule   Rule // Peer is a CIDR
+}
+
+// Profile is everything in which clouds differ. It is data, not behaviour:
+// compile lowers it into explicit rules and no backend ever sees it. The zero
+// value is the strictest: nothing is allowed that no rule allows.
+type Profile struct {
+	Name           string
+	Unattached     Action         // interface without groups
+	EmptyDirection Action         // groups attached, none has a rule in this direction
+	Established    Established    // tracked connections after a change
+	RequireGroup   bool           // an interface must have at least one group
+	UngroupedKinds []string       // interface kinds that RequireGroup exempts
+	RequireFamily  bool           // rules must name their IP version
+	AllowStateless bool           // groups may be stateless
+	NewGroup       []Rule         // rules a new group starts with in each direction whose list is absent; see SelfGroup
+	DefaultGroup   []Rule         // rules of the undeletable "default" group
+	Platform       []PlatformRule // in order; the first match decides
+	Quota          Quota
+	Propagation    time.Duration // documented bound for a change to take effect; 0 = at once
+}
+
+// SelfGroup stands, in Profile.NewGroup and Profile.DefaultGroup, for the
+// group that the rules are being put into.
+const SelfGroup GroupID = "@self"
+
+// Quota limits counts; zero means unlimited.
+type Quota struct {
+	GroupsPerInterface, RulesPerGroup, RulesPerInterface, GroupsPerOwner, EntriesPerSet int
+	RulesPerDirection                                                                   int // of one group, per direction and family
+}
+
+// Template returns the rules of tmpl in direction d as rules of the group id.
+func Template(tmpl []Rule, id GroupID, d Direction) []Rule {
+	var out []Rule
+	for _, r := range tmpl {
+		if r.Direction != d {
+			continue
+		}
+		if g, ok := r.Peer.Group(); ok && g == SelfGroup {
+			r.Peer = PeerGroup(id)
+		}
+		out = append(out, r)
+	}
+	return out
+}
+
+// Validate checks p's own rules and reports every fault as Errors.
+func (p *Profile) Validate() error {
+	var errs Errors
+	errs.addName("name", p.Name)
+	_, err := p.Unattached.MarshalText()
+	errs.Merge("unattached", err)
+	_, err = p.EmptyDirection.MarshalText()
+	errs.Merge("empty_direction", err)
+	_, err = p.Established.MarshalText()
+	errs.Merge("established", err)
+	validateRules(&errs, "new_group", p.NewGroup)
+	validateRules(&errs, "default_group", p.DefaultGroup)
+	for i, r := range p.Platform {
+		path := fmt.Sprintf("platform[%d]", i)
+		errs.Merge(path+".rule", r.Rule.Validate())
+		errs.addName(path+".name", r.Name)
+		_, err := r.Action.MarshalText()
+		errs.Merge(path+".action", err)
+		if k := r.Rule.Peer.Kind(); k != PeerIsCIDR && k != PeerUnset {
+			errs.Add(path+".rule.peer", r.Rule.Peer, ErrUnsupported, "a platform rule names a CIDR")
+		}
+	}
+	return errs.Err()
+}
+
+// MayBeUngrouped reports whether an interface of that kind needs no group.
+func (p *Profile) MayBeUngrouped(kind string) bool {
+	return !p.RequireGroup || slices.Contains(p.UngroupedKinds, kind)
+}
+
+// HasPlatform reports whether p has a platform rule of that name.
+func (p *Profile) HasPlatform(name string) bool {
+	return slices.ContainsFunc(p.Platform, func(r PlatformRule) bool { return r.Name == name })
+}
