@@ -1,0 +1,27 @@
+// Package dialect finds the profile of a cloud by name. Each cloud has a
+// package of its own below this one.
+package dialect
+
+import (
+	"strings"
+
+	"example.com/secgroup/sg"
+	"example.com/secgroup/sg/dialect/aws"
+	"example.com/secgroup/sg/dialect/nfyio"
+	"example.com/secgroup/sg/dialect/strict"
+)
+
+// Profiles returns every profile, in order of name.
+func Profiles() []sg.Profile {
+	return []sg.Profile{aws.Profile(), nfyio.Profile(), strict.Profile()}
+}
+
+// Profile returns the profile of that name, in any letter case.
+func Profile(name string) (sg.Profile, bool) {
+	for _, p := range Profiles() {
+		if strings.EqualFold(p.Name, name) {
+			return p, true
+		}
+	}
+	return sg.Profile{}, false
+}

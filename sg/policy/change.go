@@ -1,0 +1,62 @@
+package policy
+
+import (
+	"net/netip"
+
+	"example.com/secgroup/ipset"
+	"example.com/secgroup/sg"
+)
+
+// Change is one step between snapshots. The set of changes is closed. What a
+// change points to must not be modified afterwards.
+type Change interface{ isChange() }
+
+type (
+	// PutGroup creates or replaces a group.
+	PutGroup struct{ Group *sg.Group }
+
+	// DeleteGroup deletes a group and detaches it everywhere. It fails with
+	// sg.ErrInUse while a rule of another group refers to it.
+	DeleteGroup struct{ ID sg.GroupID }
+
+	// PutSet creates or replaces an IP set.
+	PutSet struct{ Set *ipset.Set }
+
+	// DeleteSet deletes an IP set. It fails with sg.ErrInUse while a rule
+	// refers to it.
+	DeleteSet struct{ ID sg.SetID }
+
+	// EditSet adds and removes entries at a cost of their number. Entries that
+	// are there already, or not there any more, are passed over.
+	EditSet struct {
+		ID     sg.SetID
+		Add    []ipset.Entry
+		Remove []netip.Prefix
+	}
+
+	// PutInterface creates or replaces an interface.
+	PutInterface struct{ Interface *sg.Interface }
+
+	// DeleteInterface deletes an interface.
+	DeleteInterface struct{ ID sg.InterfaceID }
+)
+
+func (PutGroup) isChange()        {}
+func (DeleteGroup) isChange()     {}
+func (PutSet) isChange()          {}
+func (DeleteSet) isChange()       {}
+func (EditSet) isChange()         {}
+func (PutInterface) isChange()    {}
+func (DeleteInterface) isChange() {}
+
+// Revision numbers the committed states of a Store, from 1. The empty state
+// that a store begins with is revision 0.
+type Revision uint64
+
+// Batch is what one transaction changed, in an order in which it can be
+// applied again. Consequences are spelled out: the batch of a DeleteGroup has
+// a PutInterface for each interface that lost the group.
+type Batch struct {
+	Revision Revision
+	Changes  []Change
+}

@@ -1,0 +1,193 @@
+package policy
+
+import (
+	"net/netip"
+	"slices"
+
+	"example.com/secgroup/ipset"
+	"example.com/secgroup/sg"
+)
+
+// With returns the policy that c leads to, and c with its consequences
+// spelled out. The order of changes within c does not matter for references:
+// only the outcome is judged. Its error is sg.Errors with every fault; s is
+// unchanged either way. The cost is that of the change, not of the policy.
+func (s *Snapshot) With(c ...Change) (*Snapshot, []Change, error) {
+	e := newEditor(s)
+	for _, ch := range c {
+		e.apply(ch)
+	}
+	if err := e.validate(); err != nil {
+		return nil, nil, err
+	}
+	return e.next, e.done, nil
+}
+
+// editor leads from one snapshot to the next: apply edits without judging
+// references, validate judges everything that was touched.
+type editor struct {
+	base, next *Snapshot
+	done       []Change // effective changes
+	errs       sg.Errors
+
+	groups     map[sg.GroupID]bool // touched
+	sets       map[sg.SetID]bool
+	interfaces map[sg.InterfaceID]bool
+}
+
+func newEditor(s *Snapshot) *editor {
+	return &editor{
+		base: s, next: s.clone(),
+		groups: map[sg.GroupID]bool{}, sets: map[sg.SetID]bool{}, interfaces: map[sg.InterfaceID]bool{},
+	}
+}
+
+func (e *editor) apply(c Change) {
+	switch c := c.(type) {
+	case PutGroup:
+		e.putGroup(c.Group)
+	case DeleteGroup:
+		e.deleteGroup(c.ID)
+	case PutSet:
+		e.putSet(c.Set)
+	case DeleteSet:
+		if !e.next.sets.Delete(c.ID) {
+			e.errs.Add(setPath(c.ID), nil, sg.ErrNotFound, "")
+			return
+		}
+		e.sets[c.ID] = true
+		e.done = append(e.done, c)
+	case EditSet:
+		e.editSet(c)
+	case PutInterface:
+		e.putInterface(c.Interface)
+	case DeleteInterface:
+		old, ok := e.next.interfaces.Get(c.ID)
+		if !ok {
+			e.errs.Add(interfacePath(c.ID), nil, sg.ErrNotFound, "")
+			return
+		}
+		e.detachAll(old)
+		e.next.interfaces.Delete(c.ID)
+		e.interfaces[c.ID] = true
+		e.done = append(e.done, c)
+	default:
+		e.errs.Add("", nil, sg.ErrInvalid, "not a change")
+	}
+}
+
+func (e *editor) putGroup(g *sg.Group) {
+	if g == nil {
+		e.errs.Add("groups", nil, sg.ErrRequired, "PutGroup without a group")
+		return
+	}
+	if old, ok := e.next.groups.Get(g.ID); ok {
+		e.forgetGroup(old)
+	}
+	e.next.groups.Set(g.ID, g)
+	for _, r := range g.Rules {
+		if ref, ok := target(r.Peer); ok {
+			ref.from = g.ID
+			n, _ := e.next.refs.Get(ref)
+			e.next.refs.Set(ref, n+1)
+		}
+	}
+	e.next.names.Set(nameOf(g), struct{}{})
+	e.groups[g.ID] = true
+	e.done = append(e.done, PutGroup{g})
+}
+
+// forgetGroup takes back what putGroup noted beside the group itself.
+func (e *editor) forgetGroup(old *sg.Group) {
+	for _, r := range old.Rules {
+		if ref, ok := target(r.Peer); ok {
+			ref.from = old.ID
+			if n, _ := e.next.refs.Get(ref); n > 1 {
+				e.next.refs.Set(ref, n-1)
+			} else {
+				e.next.refs.Delete(ref)
+			}
+		}
+	}
+	e.next.names.Delete(nameOf(old))
+}
+
+func nameOf(g *sg.Group) groupName { return groupName{g.VPC, g.Scope.String(), g.Name, g.ID} }
+
+func (e *editor) deleteGroup(id sg.GroupID) {
+	old, ok := e.next.groups.Get(id)
+	if !ok {
+		e.errs.Add(groupPath(id), nil, sg.ErrNotFound, "")
+		return
+	}
+	for _, i := range slices.Collect(e.next.Attached(id)) {
+		c := i.Clone()
+		c.Groups = slices.DeleteFunc(c.Groups, func(g sg.GroupID) bool { return g == id })
+		e.putInterface(c)
+	}
+	e.forgetGroup(old)
+	e.next.groups.Delete(id)
+	e.groups[id] = true
+	e.done = append(e.done, DeleteGroup{id})
+}
+
+func (e *editor) putSet(s *ipset.Set) {
+	if s == nil {
+		e.errs.Add("sets", nil, sg.ErrRequired, "PutSet without a set")
+		return
+	}
+	e.next.sets.Set(s.ID, s)
+	e.sets[s.ID] = true
+	e.done = append(e.done, PutSet{s})
+}
+
+func (e *editor) editSet(c EditSet) {
+	old, ok := e.next.sets.Get(c.ID)
+	if !ok {
+		e.errs.Add(setPath(c.ID), nil, sg.ErrNotFound, "")
+		return
+	}
+	set := old.Clone()
+	var added []ipset.Entry
+	var removed []netip.Prefix
+	for _, p := range c.Remove {
+		if set.Remove(p) {
+			removed = append(removed, p)
+		}
+	}
+	for _, entry := range c.Add {
+		if set.Has(entry.Prefix) {
+			continue
+		}
+		if err := set.Add(entry); err != nil {
+			e.errs.Merge(setPath(c.ID)+".entries", err)
+			continue
+		}
+		added = append(added, entry)
+	}
+	e.next.sets.Set(c.ID, set)
+	e.sets[c.ID] = true
+	e.done = append(e.done, EditSet{ID: c.ID, Add: added, Remove: removed})
+}
+
+func (e *editor) putInterface(i *sg.Interface) {
+	if i == nil {
+		e.errs.Add("interfaces", nil, sg.ErrRequired, "PutInterface without an interface")
+		return
+	}
+	if old, ok := e.next.interfaces.Get(i.ID); ok {
+		e.detachAll(old)
+	}
+	e.next.interfaces.Set(i.ID, i)
+	for _, g := range i.Groups {
+		e.next.attached.Set(attachment{group: g, iface: i.ID}, struct{}{})
+	}
+	e.interfaces[i.ID] = true
+	e.done = append(e.done, PutInterface{i})
+}
+
+func (e *editor) detachAll(i *sg.Interface) {
+	for _, g := range i.Groups {
+		e.next.attached.Delete(attachment{group: g, iface: i.ID})
+	}
+}

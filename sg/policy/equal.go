@@ -1,0 +1,72 @@
+package policy
+
+import (
+	"slices"
+
+	"example.com/secgroup/ipset"
+	"example.com/secgroup/sg"
+)
+
+func equalInterfaces(a, b *sg.Interface) bool {
+	return a == b || a.ID == b.ID && a.VPC == b.VPC && a.Owner == b.Owner && a.Kind == b.Kind &&
+		a.SourceGuard == b.SourceGuard && slices.Equal(a.Addrs, b.Addrs) && slices.Equal(a.Groups, b.Groups) &&
+		slices.Equal(a.Exempt, b.Exempt) && slices.Equal(a.Allowed, b.Allowed)
+}
+
+func equalGroups(a, b *sg.Group) bool {
+	return a == b || a.ID == b.ID && a.Name == b.Name && a.Description == b.Description && a.VPC == b.VPC &&
+		a.Scope == b.Scope && a.Stateless == b.Stateless && slices.Equal(a.Rules, b.Rules)
+}
+
+func equalSets(a, b *ipset.Set) bool {
+	if a == b {
+		return true
+	}
+	if a.ID != b.ID || a.Name != b.Name || a.Description != b.Description || a.VPC != b.VPC ||
+		a.Scope != b.Scope || a.Family() != b.Family() || a.Len() != b.Len() {
+		return false
+	}
+	for e := range a.All() {
+		if !b.HasEntry(e) {
+			return false
+		}
+	}
+	return true
+}
+
+// Diff returns changes that lead from s to next: With(Diff…) equals next.
+// Objects that are the same pointer cost nothing.
+func (s *Snapshot) Diff(next *Snapshot) []Change {
+	var out []Change
+	for i := range s.Interfaces() {
+		if _, ok := next.Interface(i.ID); !ok {
+			out = append(out, DeleteInterface{i.ID})
+		}
+	}
+	for g := range next.Groups() {
+		if old, ok := s.Group(g.ID); !ok || !equalGroups(old, g) {
+			out = append(out, PutGroup{g})
+		}
+	}
+	for set := range next.Sets() {
+		if old, ok := s.Set(set.ID); !ok || !equalSets(old, set) {
+			out = append(out, PutSet{set})
+		}
+	}
+	for i := range next.Interfaces() {
+		if old, ok := s.Interface(i.ID); !ok || !equalInterfaces(old, i) {
+			out = append(out, PutInterface{i})
+		}
+	}
+	for g := range s.Groups() {
+		if _, ok := next.Group(g.ID); !ok {
+			out = append(out, DeleteGroup{g.ID})
+		}
+	}
+	for set := range s.Sets() {
+		if _, ok := next.Set(set.ID); !ok {
+			out = append(out, DeleteSet{set.ID})
+		}
+	}
+	return out
+}

@@ -1,0 +1,171 @@
+// Package policy holds whole policies: an immutable Snapshot, the Changes
+// that lead from one to the next, and a transactional Store.
+package policy
+
+import (
+	"cmp"
+	"iter"
+
+	"example.com/secgroup/ipset"
+	"example.com/secgroup/sg"
+	"example.com/secgroup/sg/cow"
+)
+
+// Snapshot is a complete and valid policy. It is immutable and safe for
+// concurrent use; With returns the next one, which shares what did not
+// change. What a Snapshot returns must not be modified: change a Clone.
+type Snapshot struct {
+	profile    *sg.Profile
+	groups     *cow.Map[sg.GroupID, *sg.Group]
+	sets       *cow.Map[sg.SetID, *ipset.Set]
+	interfaces *cow.Map[sg.InterfaceID, *sg.Interface]
+
+	attached *cow.Map[attachment, struct{}] // which interfaces a group has
+	refs     *cow.Map[reference, int]       // how many rules of a group name a peer
+	names    *cow.Map[groupName, struct{}]
+}
+
+type attachment struct {
+	group sg.GroupID
+	iface sg.InterfaceID
+}
+
+type reference struct {
+	kind   sg.PeerKind
+	target string
+	from   sg.GroupID
+}
+
+type groupName struct {
+	vpc   sg.VPCID
+	scope string
+	name  string
+	group sg.GroupID
+}
+
+// New returns the empty policy governed by p. It fails if p is not valid.
+func New(p sg.Profile) (*Snapshot, error) {
+	if err := p.Validate(); err != nil {
+		var errs sg.Errors
+		errs.Merge("profile", err)
+		return nil, errs.Err()
+	}
+	return &Snapshot{
+		profile:    &p,
+		groups:     cow.New[sg.GroupID, *sg.Group](cmp.Compare[sg.GroupID]),
+		sets:       cow.New[sg.SetID, *ipset.Set](cmp.Compare[sg.SetID]),
+		interfaces: cow.New[sg.InterfaceID, *sg.Interface](cmp.Compare[sg.InterfaceID]),
+		attached: cow.New[attachment, struct{}](func(a, b attachment) int {
+			return cmp.Or(cmp.Compare(a.group, b.group), cmp.Compare(a.iface, b.iface))
+		}),
+		refs: cow.New[reference, int](func(a, b reference) int {
+			return cmp.Or(cmp.Compare(a.kind, b.kind), cmp.Compare(a.target, b.target), cmp.Compare(a.from, b.from))
+		}),
+		names: cow.New[groupName, struct{}](func(a, b groupName) int {
+			return cmp.Or(cmp.Compare(a.vpc, b.vpc), cmp.Compare(a.scope, b.scope), cmp.Compare(a.name, b.name),
+				cmp.Compare(a.group, b.group))
+		}),
+	}, nil
+}
+
+// Build returns the policy of p that c leads to from nothing. Its error is
+// sg.Errors with every fault.
+func Build(p sg.Profile, c ...Change) (*Snapshot, error) {
+	s, err := New(p)
+	if err != nil {
+		return nil, err
+	}
+	next, _, err := s.With(c...)
+	return next, err
+}
+
+// Profile returns the profile, which must not be modified.
+func (s *Snapshot) Profile() *sg.Profile { return s.profile }
+
+// Group returns a group by id.
+func (s *Snapshot) Group(id sg.GroupID) (*sg.Group, bool) { return s.groups.Get(id) }
+
+// Set returns an IP set by id.
+func (s *Snapshot) Set(id sg.SetID) (*ipset.Set, bool) { return s.sets.Get(id) }
+
+// Interface returns an interface by id.
+func (s *Snapshot) Interface(id sg.InterfaceID) (*sg.Interface, bool) { return s.interfaces.Get(id) }
+
+// Groups yields every group in order of id.
+func (s *Snapshot) Groups() iter.Seq[*sg.Group] { return values(s.groups) }
+
+// Sets yields every IP set in order of id.
+func (s *Snapshot) Sets() iter.Seq[*ipset.Set] { return values(s.sets) }
+
+// Interfaces yields every interface in order of id.
+func (s *Snapshot) Interfaces() iter.Seq[*sg.Interface] { return values(s.interfaces) }
+
+// Size is the number of objects in a Snapshot.
+type Size struct{ Groups, Sets, Interfaces int }
+
+// Size returns how many groups, IP sets and interfaces there are.
+func (s *Snapshot) Size() Size { return Size{s.groups.Len(), s.sets.Len(), s.interfaces.Len()} }
+
+// Attached yields the interfaces that group id is attached to, in order of id.
+func (s *Snapshot) Attached(id sg.GroupID) iter.Seq[*sg.Interface] {
+	return func(yield func(*sg.Interface) bool) {
+		for a := range s.attached.From(attachment{group: id}) {
+			if a.group != id {
+				return
+			}
+			if i, ok := s.interfaces.Get(a.iface); ok && !yield(i) {
+				return
+			}
+		}
+	}
+}
+
+// Referrers yields the groups with a rule whose peer is p, a group or an IP
+// set, in order of id. A group that refers to itself is one of them.
+func (s *Snapshot) Referrers(p sg.Peer) iter.Seq[sg.GroupID] {
+	return func(yield func(sg.GroupID) bool) {
+		want, ok := target(p)
+		if !ok {
+			return
+		}
+		for r := range s.refs.From(want) {
+			if r.kind != want.kind || r.target != want.target || !yield(r.from) {
+				return
+			}
+		}
+	}
+}
+
+// target is the reference that rules with peer p make, without its origin.
+func target(p sg.Peer) (reference, bool) {
+	if id, ok := p.Group(); ok {
+		return reference{kind: sg.PeerIsGroup, target: string(id)}, true
+	}
+	if id, ok := p.Set(); ok {
+		return reference{kind: sg.PeerIsSet, target: string(id)}, true
+	}
+	return reference{}, false
+}
+
+func values[K, V any](m *cow.Map[K, V]) iter.Seq[V] {
+	return func(yield func(V) bool) {
+		for _, v := range m.All() {
+			if !yield(v) {
+				return
+			}
+		}
+	}
+}
+
+// clone returns a snapshot that may be edited until it is published.
+func (s *Snapshot) clone() *Snapshot {
+	return &Snapshot{
+		profile:    s.profile,
+		groups:     s.groups.Clone(),
+		sets:       s.sets.Clone(),
+		interfaces: s.interfaces.Clone(),
+		attached:   s.attached.Clone(),
+		refs:       s.refs.Clone(),
+		names:      s.names.Clone(),
+	}
+}

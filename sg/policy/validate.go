@@ -1,0 +1,205 @@
+package policy
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"example.com/secgroup/ipset"
+	"example.com/secgroup/sg"
+)
+
+func groupPath(id sg.GroupID) string         { return "groups[" + strconv.Quote(string(id)) + "]" }
+func setPath(id sg.SetID) string             { return "sets[" + strconv.Quote(string(id)) + "]" }
+func interfacePath(id sg.InterfaceID) string { return "interfaces[" + strconv.Quote(string(id)) + "]" }
+
+// Validate checks every object and every cross-reference again. It returns
+// nil for every Snapshot that this package made; tests rely on it.
+func (s *Snapshot) Validate() error {
+	e := newEditor(s)
+	for id := range s.groups.All() {
+		e.groups[id] = true
+	}
+	for id := range s.sets.All() {
+		e.sets[id] = true
+	}
+	for id := range s.interfaces.All() {
+		e.interfaces[id] = true
+	}
+	return e.validate()
+}
+
+// validate judges what was touched, and what refers to it, in the outcome.
+func (e *editor) validate() error {
+	e.widen()
+	for id := range e.groups {
+		if g, ok := e.next.groups.Get(id); ok {
+			e.errs.Merge(groupPath(id), g.Validate())
+			e.group(g)
+		} else {
+			e.inUse(groupPath(id), sg.PeerGroup(id))
+		}
+	}
+	for id := range e.sets {
+		if s, ok := e.next.sets.Get(id); ok {
+			e.errs.Merge(setPath(id), s.Validate())
+			e.set(s)
+		} else {
+			e.inUse(setPath(id), sg.PeerSet(id))
+		}
+	}
+	for id := range e.interfaces {
+		if i, ok := e.next.interfaces.Get(id); ok {
+			e.errs.Merge(interfacePath(id), i.Validate())
+			e.iface(i)
+		}
+	}
+	return e.errs.Err()
+}
+
+// widen marks as touched whatever depends on a touched object in a way that
+// its change can break.
+func (e *editor) widen() {
+	var groups []sg.GroupID
+	var interfaces []sg.InterfaceID
+	quota := e.next.profile.Quota.RulesPerInterface > 0
+	for id := range e.groups {
+		g, ok := e.next.groups.Get(id)
+		old, had := e.base.groups.Get(id)
+		moved := had && ok && old.VPC != g.VPC
+		if moved {
+			groups = slices.AppendSeq(groups, e.next.Referrers(sg.PeerGroup(id)))
+		}
+		if moved || quota && ok {
+			for i := range e.next.Attached(id) {
+				interfaces = append(interfaces, i.ID)
+			}
+		}
+	}
+	for id := range e.sets {
+		s, ok := e.next.sets.Get(id)
+		old, had := e.base.sets.Get(id)
+		if had && ok && (old.Family() != s.Family() || old.VPC != s.VPC) {
+			groups = slices.AppendSeq(groups, e.next.Referrers(sg.PeerSet(id)))
+		}
+	}
+	for _, id := range groups {
+		e.groups[id] = true
+	}
+	for _, id := range interfaces {
+		e.interfaces[id] = true
+	}
+}
+
+// inUse reports a deleted object that rules still name.
+func (e *editor) inUse(path string, p sg.Peer) {
+	var by []string
+	for id := range e.next.Referrers(p) {
+		by = append(by, string(id))
+	}
+	if len(by) > 0 {
+		e.errs.Add(path, nil, sg.ErrInUse, "rules of these groups refer to it: "+strings.Join(by, ", "))
+	}
+}
+
+func (e *editor) group(g *sg.Group) {
+	path, p := groupPath(g.ID), e.next.profile
+	if g.Stateless && !p.AllowStateless {
+		e.errs.Add(path+".stateful", false, sg.ErrUnsupported, "every group of profile "+p.Name+" is stateful")
+	}
+	e.name(path, g)
+	e.quota(path+".rules", "rules per group", len(g.Rules), p.Quota.RulesPerGroup)
+	if limit := p.Quota.RulesPerDirection; limit > 0 {
+		for _, d := range []sg.Direction{sg.Ingress, sg.Egress} {
+			for _, f := range []sg.Family{sg.IPv4, sg.IPv6} {
+				n := 0
+				for _, r := range g.ByDirection(d) {
+					if r.EffectiveFamily().Matches(f) {
+						n++
+					}
+				}
+				e.quota(path+".rules", d.String()+" rules per group for "+f.String(), n, limit)
+			}
+		}
+	}
+	for i, r := range g.Rules {
+		e.rule(fmt.Sprintf("%s.rules[%d]", path, i), g, r)
+	}
+}
+
+// name reports a name that another group of the same VPC and scope has; of
+// two groups that were both touched, the one with the higher id.
+func (e *editor) name(path string, g *sg.Group) {
+	want := nameOf(g)
+	want.group = ""
+	for n := range e.next.names.From(want) {
+		if n.vpc != want.vpc || n.scope != want.scope || n.name != want.name {
+			return
+		}
+		if n.group != g.ID && (n.group < g.ID || !e.groups[n.group]) {
+			e.errs.Add(path+".name", g.Name, sg.ErrDuplicate, "taken by group "+string(n.group)+" of the same VPC")
+			return
+		}
+	}
+}
+
+func (e *editor) rule(path string, g *sg.Group, r sg.Rule) {
+	if e.next.profile.RequireFamily && r.Family == sg.FamilyAny {
+		e.errs.Add(path+".family", nil, sg.ErrRequired, "profile "+e.next.profile.Name+" wants ipv4 or ipv6")
+	}
+	if id, ok := r.Peer.Group(); ok && id != "" {
+		remote, found := e.next.groups.Get(id)
+		switch {
+		case !found:
+			e.errs.Add(path+".peer", string(id), sg.ErrNotFound, "no such group")
+		case remote.VPC != g.VPC:
+			e.errs.Add(path+".peer", string(id), sg.ErrInvalid, "the group is in VPC "+strconv.Quote(string(remote.VPC)))
+		}
+	}
+	if id, ok := r.Peer.Set(); ok && id != "" {
+		set, found := e.next.sets.Get(id)
+		switch {
+		case !found:
+			e.errs.Add(path+".peer", string(id), sg.ErrNotFound, "no such IP set")
+		case set.VPC != "" && set.VPC != g.VPC:
+			e.errs.Add(path+".peer", string(id), sg.ErrInvalid, "the IP set is in VPC "+strconv.Quote(string(set.VPC)))
+		case set.Family() != sg.FamilyAny && !r.EffectiveFamily().Matches(set.Family()):
+			e.errs.Add(path+".peer", string(id), sg.ErrFamily,
+				"the set is for "+set.Family().String()+", the rule for "+r.EffectiveFamily().String())
+		}
+	}
+}
+
+func (e *editor) set(s *ipset.Set) {
+	e.quota(setPath(s.ID)+".entries", "entries per set", s.Len(), e.next.profile.Quota.EntriesPerSet)
+}
+
+func (e *editor) iface(i *sg.Interface) {
+	path, p := interfacePath(i.ID), e.next.profile
+	if len(i.Groups) == 0 && !p.MayBeUngrouped(i.Kind) {
+		e.errs.Add(path+".groups", nil, sg.ErrRequired, "profile "+p.Name+" wants at least one group per interface")
+	}
+	e.quota(path+".groups", "groups per interface", len(i.Groups), p.Quota.GroupsPerInterface)
+	rules := 0
+	for n, id := range i.Groups {
+		g, ok := e.next.groups.Get(id)
+		switch {
+		case !ok:
+			e.errs.Add(fmt.Sprintf("%s.groups[%d]", path, n), string(id), sg.ErrNotFound, "no such group")
+		case g.VPC != i.VPC:
+			e.errs.Add(fmt.Sprintf("%s.groups[%d]", path, n), string(id), sg.ErrInvalid,
+				fmt.Sprintf("the group is in VPC %q, the interface in %q", g.VPC, i.VPC))
+		default:
+			rules += len(g.Rules)
+		}
+	}
+	e.quota(path+".groups", "rules per interface", rules, p.Quota.RulesPerInterface)
+}
+
+// quota reports usage above a limit; zero is no limit.
+func (e *editor) quota(path, what string, usage, limit int) {
+	if limit > 0 && usage > limit {
+		e.errs.Add(path, usage, sg.ErrQuota, fmt.Sprintf("%s: limit %d, usage %d", what, limit, usage))
+	}
+}
