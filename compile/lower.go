@@ -1,0 +1,294 @@
+package compile
+
+import (
+	"slices"
+	"strings"
+
+	"example.com/secgroup/compile/ir"
+	"example.com/secgroup/sg"
+	"example.com/secgroup/sg/policy"
+)
+
+// group is the lowered rules of one group by direction, rules for any peer
+// apart: chains put them first.
+type group struct {
+	any, peer map[sg.Direction][]ir.RuleNum
+}
+
+// all yields every rule of g.
+func (g *group) all() []ir.RuleNum {
+	var out []ir.RuleNum
+	for _, m := range []map[sg.Direction][]ir.RuleNum{g.any, g.peer} {
+		for _, d := range []sg.Direction{sg.Ingress, sg.Egress} {
+			out = append(out, m[d]...)
+		}
+	}
+	return out
+}
+
+// lowerGroup lowers a group as it is in next and returns the rules it had.
+func (s *state) lowerGroup(next *policy.Snapshot, id sg.GroupID) (old []ir.RuleNum) {
+	if was := s.groups[id]; was != nil {
+		old = was.all()
+	}
+	g, ok := next.Group(id)
+	if !ok {
+		delete(s.groups, id)
+		return old
+	}
+	low := &group{map[sg.Direction][]ir.RuleNum{}, map[sg.Direction][]ir.RuleNum{}}
+	for _, r := range g.Rules {
+		ref := ir.RuleRef{Group: g.ID, Rule: r.ID, Origin: r.Origin}
+		for _, lr := range s.lower(next, g.VPC, r) {
+			lr.Ref, lr.Action, lr.Stateless = ref, sg.Accept, g.Stateless
+			n := s.rule(lr)
+			if lr.Peer == ir.Any {
+				low.any[r.Direction] = append(low.any[r.Direction], n)
+			} else {
+				low.peer[r.Direction] = append(low.peer[r.Direction], n)
+			}
+		}
+	}
+	s.groups[id] = low
+	return old
+}
+
+// lower returns what r means, one rule per family.
+func (s *state) lower(next *policy.Snapshot, id sg.VPCID, r sg.Rule) []ir.Rule {
+	family := r.EffectiveFamily()
+	if set, ok := r.Peer.Set(); ok && family == sg.FamilyAny {
+		if is, ok := next.Set(set); ok {
+			family = is.Family()
+		}
+	}
+	var out []ir.Rule
+	for _, f := range []sg.Family{sg.IPv4, sg.IPv6} {
+		if !family.Matches(f) || !r.Protocol.Family().Matches(f) {
+			continue
+		}
+		out = append(out, ir.Rule{
+			Family:   f,
+			Protocol: r.Protocol,
+			Ports:    r.Ports,
+			ICMP:     r.ICMP,
+			Peer:     s.selector(next, id, r.Peer),
+		})
+	}
+	return out
+}
+
+// boundPolicy is what interfaces with the same groups share.
+type boundPolicy struct {
+	key      string
+	num      uint32
+	uses     int // interfaces
+	vpc      sg.VPCID
+	groups   []sg.GroupID
+	exempt   []string
+	platform []ir.RuleNum // in use by this policy
+}
+
+// policyKey names the policy of i: equal keys mean equal verdicts.
+func policyKey(i *sg.Interface) string {
+	var b strings.Builder
+	part := func(s string) {
+		b.WriteString(s)
+		b.WriteByte(0) // no name contains a control character
+	}
+	part(string(i.VPC))
+	for _, g := range i.Groups {
+		part(string(g))
+	}
+	part("")
+	exempt := slices.Clone(i.Exempt)
+	slices.Sort(exempt)
+	for _, e := range slices.Compact(exempt) {
+		part(e)
+	}
+	return b.String()
+}
+
+// build gives p the chains that its groups have now.
+func (s *state) build(next *policy.Snapshot, p *boundPolicy) {
+	old := p.platform
+	p.platform = nil
+	pol := &ir.Policy{Num: p.num}
+	for _, d := range []sg.Direction{sg.Ingress, sg.Egress} {
+		*pol.Chain(d) = s.chain(next, p, d)
+	}
+	for _, n := range old {
+		s.releaseRule(next, n)
+	}
+	s.data.Policies.Set(p.num, pol)
+	s.hotPolicy.Set(p.num, newPolicyIndex(&s.data, pol))
+}
+
+func (s *state) chain(next *policy.Snapshot, p *boundPolicy, d sg.Direction) ir.Chain {
+	profile := next.Profile()
+	var c ir.Chain
+	for _, pr := range profile.Platform {
+		if pr.Rule.Direction != d || slices.Contains(p.exempt, pr.Name) {
+			continue
+		}
+		for _, lr := range s.lower(next, p.vpc, pr.Rule) {
+			lr.Ref = ir.RuleRef{Platform: pr.Name, Rule: pr.Rule.ID, Origin: pr.Rule.Origin}
+			lr.Action = pr.Action
+			c.Rules = append(c.Rules, s.rule(lr))
+		}
+	}
+	p.platform = append(p.platform, c.Rules...)
+	before := len(c.Rules)
+	for _, id := range p.groups {
+		if g := s.groups[id]; g != nil {
+			c.Rules = append(c.Rules, g.any[d]...)
+		}
+	}
+	for _, id := range p.groups {
+		if g := s.groups[id]; g != nil {
+			c.Rules = append(c.Rules, g.peer[d]...)
+		}
+	}
+	switch {
+	case len(p.groups) == 0:
+		c.Default, c.Reason = profile.Unattached, ir.ReasonUnattached
+	case len(c.Rules) == before:
+		c.Default, c.Reason = profile.EmptyDirection, ir.ReasonEmptyDirection
+	default:
+		c.Default, c.Reason = sg.Drop, ir.ReasonNoRule
+	}
+	return c
+}
+
+// bind gives an interface the policy it has in next.
+func (s *state) bind(next *policy.Snapshot, id sg.InterfaceID) {
+	was, had := s.data.Interfaces.Get(id)
+	old := s.interfaces[id]
+	i, has := next.Interface(id)
+	if has {
+		p := s.acquirePolicy(next, i)
+		v := s.vpc(i.VPC)
+		v.uses++
+		low := ir.Interface{
+			ID: id, Index: was.Index, Serial: was.Serial, VPC: i.VPC, VPCNum: v.num, Policy: p.num,
+			Guard: i.SourceGuard, Addrs: i.Addrs, Allow: i.Allowed,
+		}
+		if !had || was.VPC != i.VPC {
+			s.lastSerial++
+			low.Serial = s.lastSerial
+			low.Index = s.indexes.take()
+		}
+		s.interfaces[id] = p
+		s.data.Interfaces.Set(id, low)
+		s.hotIfaces.Set(low.Index, hotInterface{policy: p.num, space: v.num})
+		if had && was.Index != low.Index {
+			s.hotIfaces.Set(was.Index, hotInterface{})
+			s.indexes.give(was.Index)
+		}
+	} else if had {
+		delete(s.interfaces, id)
+		s.data.Interfaces.Delete(id)
+		s.hotIfaces.Set(was.Index, hotInterface{})
+		s.indexes.give(was.Index)
+	}
+	if had {
+		s.releasePolicy(next, old)
+		s.releaseVPC(was.VPC)
+	}
+}
+
+func (s *state) acquirePolicy(next *policy.Snapshot, i *sg.Interface) *boundPolicy {
+	key := policyKey(i)
+	p := s.policies[key]
+	if p == nil {
+		p = &boundPolicy{key: key, num: s.numbers.take(), vpc: i.VPC, groups: i.Groups, exempt: i.Exempt}
+		s.policies[key] = p
+		for _, g := range p.groups {
+			if s.byGroup[g] == nil {
+				s.byGroup[g] = map[*boundPolicy]bool{}
+			}
+			s.byGroup[g][p] = true
+		}
+		s.build(next, p)
+	}
+	p.uses++
+	return p
+}
+
+func (s *state) releasePolicy(next *policy.Snapshot, p *boundPolicy) {
+	if p.uses--; p.uses > 0 {
+		return
+	}
+	delete(s.policies, p.key)
+	for _, g := range p.groups {
+		delete(s.byGroup[g], p)
+		if len(s.byGroup[g]) == 0 {
+			delete(s.byGroup, g)
+		}
+	}
+	for _, n := range p.platform {
+		s.releaseRule(next, n)
+	}
+	s.data.Policies.Delete(p.num)
+	s.hotPolicy.Set(p.num, nil)
+	s.numbers.give(p.num)
+}
+
+// narrowed reports whether anything that prev accepted may be refused now, as
+// far as the chains of policies tell.
+func narrowed(prev, now *ir.Program, changed map[*boundPolicy]bool, interfaces []sg.InterfaceID) bool {
+	type pair struct{ old, new *ir.Policy }
+	seen := map[pair]bool{}
+	narrower := func(old, new *ir.Policy) bool {
+		k := pair{old, new}
+		n, ok := seen[k]
+		if !ok {
+			n = old != new && (chainNarrower(prev, now, &old.Ingress, &new.Ingress) || chainNarrower(prev, now, &old.Egress, &new.Egress))
+			seen[k] = n
+		}
+		return n
+	}
+	for p := range changed {
+		old, had := prev.Policy(p.num)
+		is, has := now.Policy(p.num)
+		if had && has && narrower(old, is) {
+			return true
+		}
+	}
+	for _, id := range interfaces {
+		was, had := prev.Interface(id)
+		is, has := now.Interface(id)
+		if !had || !has {
+			continue // no connection outlives its interface
+		}
+		old, _ := prev.Policy(was.Policy)
+		to, _ := now.Policy(is.Policy)
+		if narrower(old, to) {
+			return true
+		}
+	}
+	return false
+}
+
+// chainNarrower reports whether a flow that was accepts may be refused by is.
+func chainNarrower(prev, now *ir.Program, was, is *ir.Chain) bool {
+	if was.Default == sg.Accept && is.Default == sg.Drop {
+		return true
+	}
+	has := make(map[ir.RuleNum]bool, len(is.Rules))
+	for _, n := range is.Rules {
+		has[n] = true
+	}
+	had := make(map[ir.RuleNum]bool, len(was.Rules))
+	for _, n := range was.Rules {
+		had[n] = true
+		if r, _ := prev.Rule(n); r.Action == sg.Accept && !has[n] {
+			return true
+		}
+	}
+	for _, n := range is.Rules {
+		if r, _ := now.Rule(n); r.Action == sg.Drop && !had[n] {
+			return true
+		}
+	}
+	return false
+}

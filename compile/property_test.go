@@ -1,0 +1,384 @@
+package compile_test
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+
+	"example.com/secgroup/compile"
+	"example.com/secgroup/compile/ir"
+	"example.com/secgroup/ipset"
+	"example.com/secgroup/sg"
+	"example.com/secgroup/sg/policy"
+)
+
+// The world of the property tests is small, so that everything collides:
+// nested and equal prefixes, both families, shared groups, self references.
+var (
+	prefixes = []string{
+		"0.0.0.0/0", "::/0", "10.0.0.0/8", "10.1.0.0/16", "10.1.2.0/24", "10.1.2.3/32", "10.1.2.2/31", "128.0.0.0/1",
+		"255.255.255.255/32", "fd00::/8", "fd00:1::/32", "fd00:1::5/128", "fd00:1::4/127", "::ffff:0:0/95", "8000::/1",
+	}
+	groupIDs = []sg.GroupID{"a", "b", "c"}
+	setIDs   = []sg.SetID{"s4", "s6", "s"}
+	ifaceIDs = []sg.InterfaceID{"i1", "i2", "i3", "i4"}
+	ports    = []uint16{0, 1, 22, 79, 80, 81, 443, 8000, 8999, 9000, 65534, 65535}
+	vpcs     = []sg.VPCID{"v1", "v2"}
+)
+
+func drawPrefix(t *rapid.T, f sg.Family) netip.Prefix {
+	return rapid.Custom(func(t *rapid.T) netip.Prefix {
+		return netip.MustParsePrefix(rapid.SampledFrom(prefixes).Draw(t, "prefix"))
+	}).Filter(func(p netip.Prefix) bool { return f.Matches(sg.FamilyOf(p.Addr())) }).Draw(t, "prefix")
+}
+
+func drawRule(t *rapid.T, id int) sg.Rule {
+	r := sg.Rule{ID: sg.RuleID(fmt.Sprint("r", id))}
+	r.Direction = rapid.SampledFrom([]sg.Direction{sg.Ingress, sg.Egress}).Draw(t, "direction")
+	r.Protocol = rapid.SampledFrom([]sg.Protocol{sg.TCP, sg.TCP, sg.UDP, sg.ICMP, sg.ICMPv6, sg.SCTP, sg.AnyProtocol, 47}).Draw(t, "protocol")
+	if r.Protocol.HasPorts() {
+		a, b := rapid.SampledFrom(ports).Draw(t, "first"), rapid.SampledFrom(ports).Draw(t, "last")
+		r.Ports = sg.PortRange{First: min(a, b), Last: max(a, b, 1)}
+	}
+	if r.Protocol.HasICMP() {
+		typ := rapid.SampledFrom([]uint8{0, 8, 128}).Draw(t, "type")
+		r.ICMP = rapid.SampledFrom([]sg.ICMPMatch{{}, sg.ICMPType(typ), sg.ICMPTypeCode(typ, 0), sg.ICMPTypeCode(typ, 1)}).Draw(t, "icmp")
+	}
+	r.Family = rapid.SampledFrom([]sg.Family{sg.FamilyAny, sg.FamilyAny, sg.IPv4, sg.IPv6}).Draw(t, "family")
+	switch rapid.IntRange(0, 4).Draw(t, "peer") {
+	case 0, 1, 2:
+		r.Peer = sg.PeerCIDR(drawPrefix(t, sg.FamilyAny))
+	case 3:
+		r.Peer = sg.PeerGroup(rapid.SampledFrom(groupIDs).Draw(t, "group"))
+	case 4:
+		r.Peer = sg.PeerSet(rapid.SampledFrom(setIDs).Draw(t, "set"))
+	}
+	return r
+}
+
+func drawGroup(t *rapid.T) *sg.Group {
+	g := &sg.Group{ID: rapid.SampledFrom(groupIDs).Draw(t, "group"), VPC: rapid.SampledFrom(vpcs).Draw(t, "vpc")}
+	g.Name = string(g.ID)
+	g.Stateless = rapid.IntRange(0, 3).Draw(t, "stateless") == 0
+	seen := map[sg.Rule]bool{}
+	for i := range rapid.IntRange(0, 5).Draw(t, "rules") {
+		r := drawRule(t, i)
+		if r.Validate() == nil && !seen[r.Key()] {
+			seen[r.Key()] = true
+			g.Rules = append(g.Rules, r)
+		}
+	}
+	return g
+}
+
+func drawSet(t *rapid.T) *ipset.Set {
+	id := rapid.SampledFrom(setIDs).Draw(t, "set")
+	family := map[sg.SetID]sg.Family{"s4": sg.IPv4, "s6": sg.IPv6}[id]
+	s := ipset.New(id, family, sg.Global())
+	for range rapid.IntRange(0, 4).Draw(t, "entries") {
+		_ = s.Add(ipset.Entry{Prefix: drawPrefix(t, s.Family())}) // duplicates are passed over
+	}
+	return s
+}
+
+func drawInterface(t *rapid.T) *sg.Interface {
+	i := &sg.Interface{ID: rapid.SampledFrom(ifaceIDs).Draw(t, "interface"), VPC: rapid.SampledFrom(vpcs).Draw(t, "vpc")}
+	for range rapid.IntRange(0, 3).Draw(t, "addrs") {
+		if p := drawPrefix(t, sg.FamilyAny); p.Bits() > 0 && !slices.Contains(i.Addrs, p) {
+			i.Addrs = append(i.Addrs, p)
+		}
+	}
+	i.Groups = rapid.SliceOfNDistinct(rapid.SampledFrom(groupIDs), 0, 3, rapid.ID).Draw(t, "groups")
+	if rapid.IntRange(0, 3).Draw(t, "exempt") == 0 {
+		i.Exempt = []string{"smtp"}
+	}
+	return i
+}
+
+func drawChange(t *rapid.T) policy.Change {
+	switch rapid.IntRange(0, 11).Draw(t, "change") {
+	case 0, 1, 2, 3:
+		return policy.PutGroup{Group: drawGroup(t)}
+	case 4:
+		return policy.DeleteGroup{ID: rapid.SampledFrom(groupIDs).Draw(t, "group")}
+	case 5:
+		return policy.PutSet{Set: drawSet(t)}
+	case 6:
+		return policy.DeleteSet{ID: rapid.SampledFrom(setIDs).Draw(t, "set")}
+	case 7:
+		id := rapid.SampledFrom(setIDs).Draw(t, "set")
+		family := map[sg.SetID]sg.Family{"s4": sg.IPv4, "s6": sg.IPv6}[id]
+		return policy.EditSet{ID: id, Add: []ipset.Entry{{Prefix: drawPrefix(t, family)}}, Remove: []netip.Prefix{drawPrefix(t, family)}}
+	case 8, 9, 10:
+		return policy.PutInterface{Interface: drawInterface(t)}
+	}
+	return policy.DeleteInterface{ID: rapid.SampledFrom(ifaceIDs).Draw(t, "interface")}
+}
+
+// drawProfile draws the answers in which clouds differ.
+func drawProfile(t *rapid.T) sg.Profile {
+	action := rapid.SampledFrom([]sg.Action{sg.Drop, sg.Accept})
+	p := sg.Profile{Name: "drawn", Unattached: action.Draw(t, "unattached"), EmptyDirection: action.Draw(t, "empty"), AllowStateless: true}
+	if rapid.Bool().Draw(t, "platform") {
+		smtp := sg.Rule{ID: "smtp", Direction: sg.Egress, Protocol: sg.TCP, Ports: sg.Port(80), Peer: sg.PeerCIDR(netip.MustParsePrefix("0.0.0.0/0"))}
+		meta := sg.Rule{ID: "meta", Direction: sg.Egress, Protocol: sg.AnyProtocol, Peer: sg.PeerCIDR(netip.MustParsePrefix("10.1.2.2/31"))}
+		nd := sg.Rule{ID: "nd", Direction: sg.Ingress, Protocol: sg.ICMPv6, Peer: sg.PeerCIDR(netip.MustParsePrefix("::/0"))}
+		p.Platform = []sg.PlatformRule{
+			{Name: "smtp", Action: sg.Drop, Rule: smtp}, {Name: "meta", Action: sg.Accept, Rule: meta}, {Name: "nd", Action: sg.Accept, Rule: nd},
+		}
+	}
+	return p
+}
+
+// flows are aimed at the first and last address and port of everything.
+func flows() []ir.Flow {
+	var addrs []netip.Addr
+	for _, s := range prefixes {
+		p := netip.MustParsePrefix(s)
+		first := p.Addr()
+		b := first.AsSlice()
+		for i := p.Bits(); i < 8*len(b); i++ {
+			b[i/8] |= 0x80 >> (i % 8)
+		}
+		last, _ := netip.AddrFromSlice(b)
+		for _, a := range []netip.Addr{first.Prev(), first, last, last.Next()} {
+			if a.IsValid() {
+				addrs = append(addrs, a)
+			}
+		}
+	}
+	addrs = append(addrs, netip.MustParseAddr("::ffff:10.1.2.3"), netip.MustParseAddr("fd00:1::5%eth0"), netip.Addr{})
+	var out []ir.Flow
+	for n, a := range addrs {
+		for _, p := range []uint8{6, 17, 132} {
+			for k, port := range ports {
+				if (n+k)%3 == 0 {
+					out = append(out, ir.Flow{Remote: a, Protocol: p, Port: port})
+				}
+			}
+			out = append(out, ir.Flow{Remote: a, Protocol: p, NoPorts: true})
+		}
+		for _, p := range []uint8{1, 58} {
+			for _, typ := range []uint8{0, 8, 128} {
+				out = append(out, ir.Flow{Remote: a, Protocol: p, ICMPType: typ, ICMPCode: uint8(n % 3)})
+			}
+		}
+		out = append(out, ir.Flow{Remote: a, Protocol: 47}, ir.Flow{Remote: a, Protocol: 50})
+	}
+	return out
+}
+
+// judge is one question and what a verdict means without its numbers.
+type answer struct {
+	Action    sg.Action
+	Reason    ir.Reason
+	Stateless bool
+	Ref       ir.RuleRef
+}
+
+func eval(p *ir.Program, id sg.InterfaceID, d sg.Direction, f ir.Flow) answer {
+	v := p.Eval(id, d, f)
+	r, _ := p.Rule(v.Rule)
+	return answer{v.Action, v.Reason, v.Stateless, r.Ref}
+}
+
+var directions = []sg.Direction{sg.Ingress, sg.Egress}
+
+// TestMatcherIsEval: after any sequence of changes,
+//   - Match equals Eval, to the rule that is named;
+//   - Apply equals a compile from scratch;
+//   - earlier matchers answer as they did;
+//   - the epoch moves whenever something accepted is refused;
+//   - a refused batch changes nothing;
+//   - a delta says what changed.
+func TestMatcherIsEval(t *testing.T) {
+	questions := flows()
+	rapid.Check(t, func(t *rapid.T) {
+		start, err := policy.New(drawProfile(t))
+		require.NoError(t, err)
+		var c compile.Compiler
+		m, err := c.Reset(start)
+		require.NoError(t, err)
+		snapshot := start
+		step := rapid.IntRange(1, len(questions)/7).Draw(t, "stride")
+		for n := range rapid.IntRange(1, 12).Draw(t, "batches") {
+			batch := policy.Batch{Changes: rapid.SliceOfN(rapid.Custom(drawChange), 1, 6).Draw(t, "changes")}
+			next, _, wantErr := snapshot.With(batch.Changes...)
+			var m2 *compile.Matcher
+			if n%4 == 3 && wantErr == nil {
+				if empty, err := policy.New(drawProfile(t)); err == nil { // another profile
+					if moved, _, err := empty.With(empty.Diff(next)...); err == nil {
+						next = moved
+					}
+				}
+				m2, err = c.Reset(next)
+			} else {
+				m2, err = c.Apply(batch)
+			}
+			if wantErr != nil {
+				require.Error(t, err)
+				var errs sg.Errors
+				require.True(t, errors.As(err, &errs))
+				require.Same(t, m, c.Matcher())
+				continue
+			}
+			require.NoError(t, err)
+			require.NoError(t, next.Validate())
+			fresh, err := compile.Compile(next)
+			require.NoError(t, err)
+			p, q := m.Program(), m2.Program()
+			for _, id := range ifaceIDs {
+				i, ok := m2.Interface(id)
+				for k := n; k < len(questions); k += step {
+					f := questions[k]
+					for _, d := range directions {
+						want := q.Eval(id, d, f)
+						if ok {
+							require.Equal(t, want, m2.Match(i.Index, d, f), "%v %v %+v", id, d, f)
+						} else {
+							require.Equal(t, ir.ReasonUnknownInterface, want.Reason)
+						}
+						is := eval(q, id, d, f)
+						require.Equal(t, eval(fresh.Program(), id, d, f), is, "%v %v %+v", id, d, f)
+						was := p.Eval(id, d, f)
+						if old, had := p.Interface(id); had {
+							require.Equal(t, was, m.Match(old.Index, d, f), "an old matcher changed")
+							if ok && i.Serial == old.Serial && was.Action == sg.Accept && is.Action == sg.Drop {
+								require.NotEqual(t, p.Epoch(), q.Epoch(), "%v %v %+v: was accepted, is %+v", id, d, f, is)
+							}
+						}
+					}
+				}
+			}
+			checkDelta(t, p, q)
+			snapshot, m = next, m2
+		}
+	})
+}
+
+// checkDelta: what a delta leaves out is the same in both programs.
+func checkDelta(t *rapid.T, p, q *ir.Program) {
+	d, ok := q.Since(p)
+	require.True(t, ok)
+	policies, interfaces := map[uint32]bool{}, map[sg.InterfaceID]bool{}
+	for _, n := range d.Policies {
+		policies[n] = true
+	}
+	for _, id := range d.Interfaces {
+		interfaces[id] = true
+	}
+	for pol := range q.Policies() {
+		if !policies[pol.Num] {
+			old, had := p.Policy(pol.Num)
+			require.True(t, had)
+			require.Equal(t, old, pol)
+		}
+	}
+	for i := range q.Interfaces() {
+		if !interfaces[i.ID] {
+			old, had := p.Interface(i.ID)
+			require.True(t, had)
+			require.Equal(t, old, i)
+		}
+	}
+	members := map[ir.SelectorNum]map[netip.Prefix]bool{}
+	for s := range p.Selectors() {
+		members[s.Num] = map[netip.Prefix]bool{}
+		for m := range p.Members(s.Num, sg.FamilyAny) {
+			members[s.Num][m] = true
+		}
+	}
+	for _, n := range d.DropSelectors {
+		require.Contains(t, members, n)
+		delete(members, n)
+	}
+	for _, n := range d.AddSelectors {
+		members[n] = map[netip.Prefix]bool{}
+		for m := range q.Members(n, sg.FamilyAny) {
+			members[n][m] = true
+		}
+	}
+	for _, m := range d.Members {
+		for _, x := range m.Remove {
+			delete(members[m.Selector], x)
+		}
+		for _, x := range m.Add {
+			members[m.Selector][x] = true
+		}
+	}
+	for s := range q.Selectors() {
+		n := 0
+		for m := range q.Members(s.Num, sg.FamilyAny) {
+			require.Contains(t, members[s.Num], m)
+			n++
+		}
+		require.Len(t, members[s.Num], n)
+		delete(members, s.Num)
+	}
+	require.Empty(t, members)
+}
+
+// TestMetamorphic: what must not matter does not.
+func TestMetamorphic(t *testing.T) {
+	questions := flows()
+	rapid.Check(t, func(t *rapid.T) {
+		profile := drawProfile(t)
+		changes := []policy.Change{}
+		for _, id := range setIDs {
+			s := drawSet(t)
+			s.ID = id
+			changes = append(changes, policy.PutSet{Set: s})
+		}
+		for _, id := range groupIDs {
+			g := drawGroup(t)
+			g.ID, g.VPC, g.Name = id, "v1", string(id)
+			changes = append(changes, policy.PutGroup{Group: g})
+		}
+		i := drawInterface(t)
+		i.VPC = "v1"
+		base, err := policy.Build(profile, append(changes, policy.PutInterface{Interface: i})...)
+		if err != nil {
+			t.Skip("the draw is not a valid policy")
+		}
+		reversed := i.Clone()
+		for a, b := 0, len(reversed.Groups)-1; a < b; a, b = a+1, b-1 {
+			reversed.Groups[a], reversed.Groups[b] = reversed.Groups[b], reversed.Groups[a]
+		}
+		other, err := policy.Build(profile, append(changes, policy.PutInterface{Interface: reversed})...)
+		require.NoError(t, err)
+
+		more := base
+		if len(i.Groups) > 0 {
+			g, _ := base.Group(i.Groups[0])
+			g = g.Clone()
+			r := drawRule(t, 99)
+			if r.Validate() == nil {
+				g.Rules = append(g.Rules, r)
+			}
+			if next, _, err := base.With(policy.PutGroup{Group: g}); err == nil {
+				more = next
+			}
+		}
+		a, err := compile.Compile(base)
+		require.NoError(t, err)
+		b, err := compile.Compile(other)
+		require.NoError(t, err)
+		c, err := compile.Compile(more)
+		require.NoError(t, err)
+		for k := rapid.IntRange(0, 30).Draw(t, "first"); k < len(questions); k += 31 {
+			for _, d := range directions {
+				x, y, z := eval(a.Program(), i.ID, d, questions[k]), eval(b.Program(), i.ID, d, questions[k]), eval(c.Program(), i.ID, d, questions[k])
+				require.Equal(t, x.Action, y.Action, "the order of groups changed the action")
+				require.Equal(t, x.Stateless, y.Stateless, "the order of groups changed tracking")
+				if profile.EmptyDirection == sg.Drop && x.Action == sg.Accept {
+					require.Equal(t, sg.Accept, z.Action, "adding a rule denied something")
+				}
+			}
+		}
+	})
+}

@@ -1,0 +1,404 @@
+package compile
+
+import (
+	"net/netip"
+	"slices"
+
+	"github.com/gaissmai/bart"
+
+	"example.com/secgroup/compile/internal/classes"
+	"example.com/secgroup/compile/internal/pages"
+	"example.com/secgroup/compile/ir"
+	"example.com/secgroup/ipset"
+	"example.com/secgroup/sg"
+	"example.com/secgroup/sg/policy"
+)
+
+// state is what a Compiler keeps between programs.
+type state struct {
+	data ir.Data
+
+	rules    map[ir.Rule]*numbered // by content, Num zero
+	lastRule ir.RuleNum
+
+	selectors    map[selectorKey]*selector
+	byNum        map[ir.SelectorNum]*selector
+	bySet        map[sg.SetID]map[sg.VPCID]*selector
+	fresh        []*selector // made by the current advance
+	lastSelector ir.SelectorNum
+
+	groups   map[sg.GroupID]*group
+	policies map[string]*boundPolicy
+	byGroup  map[sg.GroupID]map[*boundPolicy]bool
+	numbers  numbers // of policies
+
+	vpcs       map[sg.VPCID]*vpc
+	vpcNumbers numbers
+
+	interfaces map[sg.InterfaceID]*boundPolicy
+	indexes    numbers
+	lastSerial uint64
+
+	registry  classes.Registry
+	hotIfaces pages.Array[hotInterface]
+	hotPolicy pages.Array[*policyIndex]
+	hotSpace  pages.Array[*bart.Table[classes.Class]]
+}
+
+type numbered struct {
+	num  ir.RuleNum
+	uses int
+}
+
+type selectorKey struct {
+	vpc  sg.VPCID
+	peer sg.Peer
+}
+
+type selector struct {
+	selectorKey
+	num   ir.SelectorNum
+	uses  int
+	fresh bool // made by the current advance: filled from the next snapshot already
+}
+
+// vpc is one routing domain.
+type vpc struct {
+	num   uint16
+	uses  int // interfaces and selectors
+	space *classes.Space
+	dirty bool // space has changed since its table was published
+}
+
+func newState() *state {
+	return &state{
+		data:       ir.NewData(),
+		rules:      map[ir.Rule]*numbered{},
+		selectors:  map[selectorKey]*selector{},
+		byNum:      map[ir.SelectorNum]*selector{},
+		bySet:      map[sg.SetID]map[sg.VPCID]*selector{},
+		groups:     map[sg.GroupID]*group{},
+		policies:   map[string]*boundPolicy{},
+		byGroup:    map[sg.GroupID]map[*boundPolicy]bool{},
+		vpcs:       map[sg.VPCID]*vpc{},
+		interfaces: map[sg.InterfaceID]*boundPolicy{},
+	}
+}
+
+// numbers hands out small numbers from 1 and takes them back.
+type numbers struct {
+	last uint32
+	free []uint32
+}
+
+func (n *numbers) take() uint32 {
+	if k := len(n.free); k > 0 {
+		v := n.free[k-1]
+		n.free = n.free[:k-1]
+		return v
+	}
+	n.last++
+	return n.last
+}
+
+func (n *numbers) give(v uint32) { n.free = append(n.free, v) }
+
+// advance leads from the policy of cur to that of next. It can not fail.
+//
+// What is new is acquired before what is old is released, so that rules,
+// selectors and policies that stay keep their numbers and tables.
+func (s *state) advance(cur, next *policy.Snapshot, prev *ir.Program, t *touched) *Matcher {
+	var garbage []ir.RuleNum
+	for _, id := range t.groups.order {
+		garbage = append(garbage, s.lowerGroup(next, id)...)
+	}
+	for _, id := range t.sets.order {
+		// A set that changed its family changes the rules that name it.
+		was, had := cur.Set(id)
+		if is, has := next.Set(id); had && has && was.Family() != is.Family() {
+			for g := range next.Referrers(sg.PeerSet(id)) {
+				if !t.groups.has[g] {
+					garbage = append(garbage, s.lowerGroup(next, g)...)
+					t.groups.add(g)
+				}
+			}
+		}
+	}
+	revoked := s.members(cur, next, t)
+
+	changed := map[*boundPolicy]bool{}
+	for _, id := range t.groups.order {
+		for p := range s.byGroup[id] {
+			changed[p] = true
+		}
+	}
+	if t.profile {
+		for _, p := range s.policies {
+			changed[p] = true
+		}
+	}
+	for p := range changed {
+		s.build(next, p)
+	}
+	for _, id := range t.interfaces.order {
+		s.bind(next, id)
+	}
+	for _, n := range garbage {
+		s.releaseRule(next, n)
+	}
+	for _, sel := range s.fresh {
+		sel.fresh = false
+	}
+	s.fresh = nil
+
+	s.data.Source = source{next}
+	s.data.Established = next.Profile().Established
+	s.data.Generation++
+	now := ir.New(s.data)
+	if prev != nil && (revoked || narrowed(prev, now, changed, t.interfaces.order)) {
+		s.data.Epoch++
+		now = ir.New(s.data)
+	}
+	for _, v := range s.vpcs {
+		if v.dirty {
+			s.hotSpace.Set(uint32(v.num), v.space.Table())
+			v.dirty = false
+		}
+	}
+	return &Matcher{
+		prog:     now,
+		ifaces:   s.hotIfaces.Frozen(),
+		policies: s.hotPolicy.Frozen(),
+		spaces:   s.hotSpace.Frozen(),
+		classes:  s.registry.Sets(),
+	}
+}
+
+// rule returns the number of r, the same as long as it is in use anywhere.
+func (s *state) rule(r ir.Rule) ir.RuleNum {
+	r.Num = 0
+	n := s.rules[r]
+	if n == nil {
+		s.lastRule++
+		n = &numbered{num: s.lastRule}
+		s.rules[r] = n
+		numberedRule := r
+		numberedRule.Num = n.num
+		s.data.Rules.Set(n.num, numberedRule)
+		if sel := s.byNum[r.Peer]; sel != nil {
+			sel.uses++
+		}
+	}
+	n.uses++
+	return n.num
+}
+
+func (s *state) releaseRule(next *policy.Snapshot, num ir.RuleNum) {
+	r, _ := s.data.Rules.Get(num)
+	r.Num = 0
+	n := s.rules[r]
+	if n.uses--; n.uses > 0 {
+		return
+	}
+	delete(s.rules, r)
+	s.data.Rules.Delete(num)
+	if sel := s.byNum[r.Peer]; sel != nil {
+		if sel.uses--; sel.uses == 0 {
+			s.dropSelector(next, sel)
+		}
+	}
+}
+
+// selector returns the number of peer in a VPC, made and filled on first use.
+func (s *state) selector(next *policy.Snapshot, id sg.VPCID, peer sg.Peer) ir.SelectorNum {
+	if p, ok := peer.CIDR(); ok && p.Bits() == 0 {
+		return ir.Any
+	}
+	k := selectorKey{id, peer}
+	if sel := s.selectors[k]; sel != nil {
+		return sel.num
+	}
+	s.lastSelector++
+	sel := &selector{selectorKey: k, num: s.lastSelector, fresh: true}
+	s.fresh = append(s.fresh, sel)
+	s.selectors[k] = sel
+	s.byNum[sel.num] = sel
+	s.data.Selectors.Set(sel.num, ir.Selector{Num: sel.num, VPC: id, Peer: peer})
+	if set, ok := peer.Set(); ok {
+		if s.bySet[set] == nil {
+			s.bySet[set] = map[sg.VPCID]*selector{}
+		}
+		s.bySet[set][id] = sel
+	}
+	v := s.vpc(id)
+	v.uses++
+	list := selected(next, k)
+	v.space.Expect(len(list))
+	for _, p := range list {
+		v.space.Add(p, sel.num)
+		v.dirty = true
+	}
+	return sel.num
+}
+
+// selected returns the prefixes that k stands for, one as often as it is named.
+func selected(in *policy.Snapshot, k selectorKey) []netip.Prefix {
+	if p, ok := k.peer.CIDR(); ok {
+		return []netip.Prefix{p}
+	}
+	var list []netip.Prefix
+	if id, ok := k.peer.Group(); ok {
+		for i := range in.Attached(id) {
+			if i.VPC == k.vpc {
+				list = append(list, i.Addrs...)
+			}
+		}
+	} else if id, ok := k.peer.Set(); ok {
+		list = slices.AppendSeq(list, source{in}.Set(id))
+	}
+	return list
+}
+
+// dropSelector takes back what selector did. Members are up to date by then,
+// so they are those of next.
+func (s *state) dropSelector(next *policy.Snapshot, sel *selector) {
+	v := s.vpcs[sel.vpc]
+	list := selected(next, sel.selectorKey)
+	v.space.Expect(len(list))
+	for _, p := range list {
+		v.space.Remove(p, sel.num)
+		v.dirty = true
+	}
+	delete(s.selectors, sel.selectorKey)
+	delete(s.byNum, sel.num)
+	s.data.Selectors.Delete(sel.num)
+	if set, ok := sel.peer.Set(); ok {
+		delete(s.bySet[set], sel.vpc)
+		if len(s.bySet[set]) == 0 {
+			delete(s.bySet, set)
+		}
+	}
+	s.releaseVPC(sel.vpc)
+}
+
+func (s *state) vpc(id sg.VPCID) *vpc {
+	v := s.vpcs[id]
+	if v == nil {
+		v = &vpc{num: uint16(s.vpcNumbers.take() - 1), space: classes.NewSpace(&s.registry), dirty: true}
+		s.vpcs[id] = v
+	}
+	return v
+}
+
+func (s *state) releaseVPC(id sg.VPCID) {
+	v := s.vpcs[id]
+	if v.uses--; v.uses > 0 {
+		return
+	}
+	delete(s.vpcs, id)
+	s.hotSpace.Set(uint32(v.num), nil)
+	s.vpcNumbers.give(uint32(v.num) + 1)
+}
+
+// members brings the selectors that stood before this advance up to date and
+// reports whether any lost a prefix.
+func (s *state) members(cur, next *policy.Snapshot, t *touched) (lost bool) {
+	type member struct {
+		sel *selector
+		p   netip.Prefix
+	}
+	diff := map[member]int{}
+	var order []member
+	note := func(sel *selector, p netip.Prefix, n int) {
+		if sel == nil || sel.fresh {
+			return
+		}
+		m := member{sel, p}
+		if _, ok := diff[m]; !ok {
+			order = append(order, m)
+		}
+		diff[m] += n
+	}
+	iface := func(i *sg.Interface, n int) {
+		for _, g := range i.Groups {
+			sel := s.selectors[selectorKey{i.VPC, sg.PeerGroup(g)}]
+			for _, p := range i.Addrs {
+				note(sel, p, n)
+			}
+		}
+	}
+	for _, id := range t.interfaces.order {
+		if i, ok := cur.Interface(id); ok {
+			iface(i, -1)
+		}
+		if i, ok := next.Interface(id); ok {
+			iface(i, +1)
+		}
+	}
+	set := func(id sg.SetID, p netip.Prefix, n int) {
+		for _, sel := range s.bySet[id] {
+			note(sel, p, n)
+		}
+	}
+	for _, id := range t.sets.order {
+		if edits, ok := t.edits[id]; ok {
+			for _, e := range edits {
+				for _, p := range e.Remove {
+					set(id, p, -1)
+				}
+				for _, a := range e.Add {
+					set(id, a.Prefix, +1)
+				}
+			}
+			continue
+		}
+		was, _ := cur.Set(id)
+		is, _ := next.Set(id)
+		for e := range entries(was) {
+			if is == nil || !is.Has(e) {
+				set(id, e, -1)
+			}
+		}
+		for e := range entries(is) {
+			if was == nil || !was.Has(e) {
+				set(id, e, +1)
+			}
+		}
+	}
+	count := map[*vpc]int{}
+	for _, m := range order {
+		if diff[m] != 0 {
+			count[s.vpcs[m.sel.vpc]]++
+		}
+	}
+	for v, n := range count {
+		v.space.Expect(n)
+		v.dirty = true
+	}
+	for _, m := range order {
+		for n := diff[m]; n > 0; n-- {
+			s.vpcs[m.sel.vpc].space.Add(m.p, m.sel.num)
+		}
+	}
+	for _, m := range order {
+		for n := diff[m]; n < 0; n++ {
+			if s.vpcs[m.sel.vpc].space.Remove(m.p, m.sel.num) {
+				lost = true
+			}
+		}
+	}
+	return lost
+}
+
+func entries(s *ipset.Set) func(func(netip.Prefix) bool) {
+	return func(yield func(netip.Prefix) bool) {
+		if s == nil {
+			return
+		}
+		for e := range s.All() {
+			if !yield(e.Prefix) {
+				return
+			}
+		}
+	}
+}
