@@ -1,5 +1,15 @@
 // Package packet decodes IP headers for connection tracking, without
 // allocating and without reading past the bytes it was given.
+//
+// [Decode] reads one IPv4 or IPv6 packet into a [Packet] that the caller
+// reuses. It either vouches for what it read or returns an [Error]; it never
+// guesses at a header that is cut off or that contradicts itself. A [Tuple]
+// names a flow and serves as a map key.
+//
+// Caveats: Decode verifies no checksum, because captures and TUN devices
+// carry packets whose checksums are still to be filled in by hardware; a
+// source that vouches for checksums can ask [ChecksumIPv4]. It reassembles no
+// fragments. It looks into no tunnel: the outer protocol is the protocol.
 package packet
 
 // Tuple is the 5-tuple of a packet. It has no pointers and no padding, so it
@@ -7,14 +17,24 @@ package packet
 // Family tells them from IPv6 packets that carry IPv4-mapped addresses. For
 // an ICMP query (echo, timestamp …) the identifier stands in both ports. The
 // ports of other protocols, and of trailing fragments, are zero.
+//
+// TCP, UDP and SCTP have ports. UDP-Lite and DCCP have none here: they are
+// other protocols, and a rule about UDP ports must not match them
+// (CVE-2014-8160).
+//
+// The zero Tuple is no tuple. A Tuple is a plain value: copying is cheap and
+// all its methods are safe for concurrent use.
 type Tuple struct {
 	Src, Dst         [16]byte
 	SrcPort, DstPort uint16
-	Proto            uint8 // IANA protocol number
+	Proto            uint8 // IANA protocol number; of an IPv6 fragment see Packet.FragID
 	Family           uint8 // 4 or 6; 0 is no tuple
 }
 
-// Packet is the decoded header of one packet. Reuse it across Decode calls.
+// Packet is the decoded header of one packet. Reuse it across Decode calls:
+// every call sets every field. The zero Packet is ready to use. A Packet has
+// no pointers into the decoded bytes. Methods only read it; Decode into it
+// must not run beside them.
 type Packet struct {
 	Tuple  Tuple
 	Inner  Quote  // what an ICMP error quotes; its Tuple.Family is 0 for every other packet
@@ -24,21 +44,47 @@ type Packet struct {
 	Window uint16 // TCP only, unscaled
 	Seq    uint32 // TCP only
 	Ack    uint32 // TCP only
-	Data   uint32 // bytes after the transport header
+
+	// Data is the number of bytes after the transport header, up to Length.
+	// In a trailing fragment, and in a protocol whose header Decode does not
+	// know, it is all that follows the IP headers.
+	Data uint32
 
 	Flags    uint8 // TCP only
 	ICMPType uint8 // ICMP and ICMPv6 only
 	ICMPCode uint8 // ICMP and ICMPv6 only
 	HopLimit uint8 // TTL of IPv4
 
-	FragID     uint32 // valid if Fragment
-	FragOffset uint16 // in 8-byte units
+	// FragID, with both addresses, names the datagram of a fragment; valid if
+	// Fragment. IPv4 adds Tuple.Proto to the name (RFC 791 3.2), IPv6 must not
+	// (RFC 8200 4.5): there the Proto of a trailing fragment is the next header
+	// field of the fragment header, which is an extension header where the
+	// first fragment begins with one.
+	FragID     uint32
+	FragOffset uint16 // in 8-byte units; valid if Fragment
+	FragSize   uint16 // bytes of the datagram that this fragment carries from FragOffset on; valid if Fragment
 	Fragment   bool   // a true fragment; an atomic fragment (RFC 6946) is a whole packet
 	MoreFrags  bool   // valid if Fragment
+
+	// HasScale and Scale are the window scale option of a TCP segment with
+	// SYN (RFC 7323 2). Scale is the shift, cut to 14 as RFC 7323 2.3 asks;
+	// a shift of 0 is an offer too.
+	HasScale bool
+	Scale    uint8
+
+	// SourceRoute reports that the destination may not be where the packet
+	// ends: a loose or strict source route option (RFC 7126 4.3, 4.4), or an
+	// IPv6 routing header with segments left.
+	SourceRoute bool
 }
 
 // Quote is the packet that an ICMP error quotes. Sizes are not checked: an
 // error may quote as little as the first 8 bytes behind the IP header.
+//
+// Tuple.Family is 0, and so is everything else, if the quote names no flow:
+// cut short of those 8 bytes, broken, of the other address family, a
+// trailing fragment, or an ICMP message that is no query (so no ICMP error
+// about an ICMP error, RFC 1122 3.2.2).
 type Quote struct {
 	Tuple    Tuple
 	Seq      uint32 // TCP only
@@ -46,7 +92,7 @@ type Quote struct {
 	ICMPCode uint8
 }
 
-// TCP flags, as they stand in Packet.Flags.
+// TCP flags, as they stand in Packet.Flags (RFC 9293 3.1, RFC 3168).
 const (
 	FIN uint8 = 1 << iota
 	SYN
@@ -58,6 +104,29 @@ const (
 	CWR
 )
 
+// Protocol numbers that Decode knows the header of, as they stand in
+// Tuple.Proto (IANA).
+const (
+	ProtoICMP   uint8 = 1
+	ProtoTCP    uint8 = 6
+	ProtoUDP    uint8 = 17
+	ProtoICMPv6 uint8 = 58
+	ProtoSCTP   uint8 = 132
+)
+
 // Trailing reports whether p is a fragment other than the first: it has no
 // transport header, so no ports.
 func (p *Packet) Trailing() bool { return p.Fragment && p.FragOffset != 0 }
+
+// IsICMPError reports whether p is an ICMP error, that is a message that
+// quotes the packet it is about: of ICMP destination unreachable, source
+// quench, redirect, time exceeded and parameter problem (RFC 792); of ICMPv6
+// types 1 to 4 (RFC 4443). The redirect of ICMPv6 (type 137) is neighbour
+// discovery and carries no flow. It is false for a trailing fragment.
+func (p *Packet) IsICMPError() bool { return p.L4 != 0 && icmpError(p.Tuple.Proto, p.ICMPType) }
+
+// IsICMPQuery reports whether p is an ICMP request or reply with an
+// identifier, which then stands in both ports: of ICMP echo, timestamp,
+// information and address mask (RFC 792, RFC 950); of ICMPv6 echo (RFC 4443).
+// It is false for a trailing fragment.
+func (p *Packet) IsICMPQuery() bool { return p.L4 != 0 && icmpQuery(p.Tuple.Proto, p.ICMPType) }

@@ -1,0 +1,135 @@
+package packet
+
+import "encoding/binary"
+
+// Shortest transport headers, in bytes.
+const (
+	headerTCP  = 20 // RFC 9293 3.1
+	headerUDP  = 8  // RFC 768
+	headerICMP = 8  // RFC 792; every message that RFC 4443, 4861 and 2710 define
+	headerSCTP = 12 // RFC 9260 3.1
+)
+
+// minTransport returns the length of the shortest header of a protocol, or 0
+// if it is not known.
+func minTransport(proto uint8) int {
+	switch proto {
+	case ProtoTCP:
+		return headerTCP
+	case ProtoUDP:
+		return headerUDP
+	case ProtoICMP, ProtoICMPv6:
+		return headerICMP
+	case ProtoSCTP:
+		return headerSCTP
+	}
+	return 0
+}
+
+// familyLies reports ICMP of the wrong address family (ICMP-18).
+func (p *Packet) familyLies() bool {
+	return p.Tuple.Proto == ProtoICMP && p.Tuple.Family != 4 ||
+		p.Tuple.Proto == ProtoICMPv6 && p.Tuple.Family != 6
+}
+
+// transport decodes the header of protocol p.Tuple.Proto at offset l4 of b,
+// which ends where the IP packet ends.
+func (p *Packet) transport(b []byte, l4 int) Error {
+	p.L4 = uint16(l4)
+	d := b[l4:]
+	switch p.Tuple.Proto {
+	case ProtoTCP:
+		return p.tcp(d)
+	case ProtoUDP:
+		return p.udp(d)
+	case ProtoICMP, ProtoICMPv6:
+		return p.icmp(d)
+	case ProtoSCTP:
+		if len(d) < headerSCTP {
+			return p.short()
+		}
+		p.Tuple.ports(d)
+		p.Data = uint32(len(d) - headerSCTP)
+		return 0
+	}
+	p.Data = uint32(len(d))
+	return 0
+}
+
+// short is the error of a packet that ends inside its transport header.
+func (p *Packet) short() Error {
+	if p.Fragment {
+		return ErrTinyFragment
+	}
+	return ErrTruncated
+}
+
+func (t *Tuple) ports(d []byte) {
+	t.SrcPort = binary.BigEndian.Uint16(d)
+	t.DstPort = binary.BigEndian.Uint16(d[2:])
+}
+
+func (p *Packet) tcp(d []byte) Error {
+	if len(d) < headerTCP {
+		return p.short()
+	}
+	header := int(d[12]>>4) * 4
+	if header < headerTCP {
+		return ErrHeader
+	}
+	if header > len(d) {
+		if p.Fragment {
+			return ErrTinyFragment
+		}
+		return ErrHeader
+	}
+	p.Tuple.ports(d)
+	p.Seq = binary.BigEndian.Uint32(d[4:])
+	p.Ack = binary.BigEndian.Uint32(d[8:])
+	p.Flags = d[13]
+	p.Window = binary.BigEndian.Uint16(d[14:])
+	p.Data = uint32(len(d) - header)
+	if p.Flags&SYN != 0 && header > headerTCP {
+		p.scale(d[headerTCP:header])
+	}
+	return 0
+}
+
+// scale looks for the window scale option. It reads broken options as
+// endpoints do: what stands before the broken one counts, and of two window
+// scales the last.
+func (p *Packet) scale(o []byte) {
+	const (
+		end, nop, windowScale = 0, 1, 3
+		maxShift              = 14
+	)
+	for len(o) > 0 && o[0] != end {
+		if o[0] == nop {
+			o = o[1:]
+			continue
+		}
+		if len(o) < 2 || o[1] < 2 || int(o[1]) > len(o) {
+			return
+		}
+		if o[0] == windowScale && o[1] == 3 {
+			p.HasScale, p.Scale = true, min(o[2], maxShift)
+		}
+		o = o[o[1]:]
+	}
+}
+
+func (p *Packet) udp(d []byte) Error {
+	if len(d) < headerUDP {
+		return p.short()
+	}
+	length := int(binary.BigEndian.Uint16(d[4:]))
+	if length < headerUDP { // 0 is for jumbograms only (RFC 2675 4)
+		return ErrHeader
+	}
+	if length > len(d) && !p.Fragment {
+		return ErrTruncated
+	}
+	p.Tuple.ports(d)
+	p.Data = uint32(len(d) - headerUDP)
+	return 0
+}
