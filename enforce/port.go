@@ -1,0 +1,307 @@
+package enforce
+
+import (
+	"sync"
+	"sync/atomic"
+
+	"example.com/secgroup/compile/ir"
+	"example.com/secgroup/conntrack"
+	"example.com/secgroup/conntrack/packet"
+	"example.com/secgroup/sg"
+)
+
+// Port filters the traffic of one interface. It is safe for concurrent use.
+type Port struct {
+	engine *Engine
+	id     sg.InterfaceID
+	state  atomic.Pointer[portState]
+	mu     sync.Mutex // serialises resolve
+	drops  [32]atomic.Uint64
+}
+
+// portState is what a Port knows of its interface in one generation.
+type portState struct {
+	gen   *generation
+	known bool
+	iface ir.Interface
+	zone  conntrack.Zone // the interface's own: never that of another, nor of a former one of the same id
+}
+
+// Port returns the packet path of one interface, the same for every call with
+// that id. Its handle survives policy changes; while the policy does not know
+// the interface, it drops everything.
+func (e *Engine) Port(id sg.InterfaceID) *Port {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	p := e.ports[id]
+	if p == nil {
+		p = &Port{engine: e, id: id}
+		e.ports[id] = p
+	}
+	return p
+}
+
+// Interface returns the id of the interface.
+func (p *Port) Interface() sg.InterfaceID { return p.id }
+
+// current returns the state for the policy in force, nil if there is none.
+func (p *Port) current() *portState {
+	st, gen := p.state.Load(), p.engine.gen.Load()
+	if st != nil && st.gen == gen {
+		return st
+	}
+	if gen == nil {
+		return nil
+	}
+	return p.resolve()
+}
+
+// resolve looks the interface up in the policy in force. A connection zone is
+// kept as long as it is the same interface: the same serial of one compiler,
+// or, across compilers, the same VPC.
+func (p *Port) resolve() *portState {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	st, gen := p.state.Load(), p.engine.gen.Load() // read under the lock: states only move forward
+	if st != nil && st.gen == gen {
+		return st
+	}
+	next := &portState{gen: gen}
+	next.iface, next.known = gen.matcher.Interface(p.id)
+	if next.known {
+		same := st != nil && st.known && st.iface.VPC == next.iface.VPC &&
+			(st.gen.book != gen.book || st.iface.Serial == next.iface.Serial)
+		if same {
+			next.zone = st.zone
+		} else {
+			next.zone = p.engine.newZone(p)
+		}
+	}
+	p.state.Store(next)
+	return next
+}
+
+func (e *Engine) newZone(p *Port) conntrack.Zone {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.zones = append(e.zones, p)
+	return conntrack.Zone(len(e.zones) - 1)
+}
+
+// stateOf returns the state of the port that has zone z now, nil if none has.
+func (e *Engine) stateOf(z conntrack.Zone) *portState {
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	if p := e.zones[z]; p != nil {
+		if st := p.state.Load(); st != nil && st.zone == z {
+			return st
+		}
+	}
+	return nil
+}
+
+// resolvePorts brings every port up to date and returns the zones given up.
+func (e *Engine) resolvePorts() map[conntrack.Zone]bool {
+	e.mu.RLock()
+	ports := make([]*Port, 0, len(e.ports))
+	for _, p := range e.ports {
+		ports = append(ports, p)
+	}
+	e.mu.RUnlock()
+	gone := make(map[conntrack.Zone]bool)
+	for _, p := range ports {
+		old := p.state.Load()
+		st := p.current()
+		if old != nil && old.known && old.zone != st.zone {
+			gone[old.zone] = true
+		}
+	}
+	return gone
+}
+
+// Filter decides one packet, which starts at its IP header. It does not
+// allocate and does not keep b.
+func (p *Port) Filter(d sg.Direction, b []byte) ir.Verdict {
+	st := p.current()
+	if st == nil || !st.known || !d.Valid() {
+		return p.unknown(st)
+	}
+	return p.filter(st, p.engine.now(), d, b)
+}
+
+// FilterBatch decides pkts into out, which is at least as long, and returns
+// how many were accepted; one clock read and one policy serve the whole batch.
+func (p *Port) FilterBatch(d sg.Direction, pkts [][]byte, out []ir.Verdict) int {
+	out = out[:len(pkts)]
+	st := p.current()
+	if st == nil || !st.known || !d.Valid() {
+		for i := range out {
+			out[i] = p.unknown(st)
+		}
+		return 0
+	}
+	now, n := p.engine.now(), 0
+	for i, b := range pkts {
+		out[i] = p.filter(st, now, d, b)
+		if out[i].Action == sg.Accept {
+			n++
+		}
+	}
+	return n
+}
+
+// unknown drops: there is no policy, or none for this interface.
+func (p *Port) unknown(st *portState) ir.Verdict {
+	v := ir.Verdict{Reason: ir.ReasonNoPolicy}
+	if st != nil {
+		v.Reason = ir.ReasonUnknownInterface
+	}
+	p.drops[v.Reason].Add(1)
+	return v
+}
+
+// filter is the verdict, step by step.
+func (p *Port) filter(st *portState, now conntrack.Time, d sg.Direction, b []byte) ir.Verdict {
+	var pkt packet.Packet
+	if packet.Decode(b, &pkt) != nil || pkt.SourceRoute {
+		pkt.Length = uint32(len(b))
+		return p.drop(st, now, d, &pkt, ir.Verdict{Reason: ir.ReasonMalformed})
+	}
+	if st.iface.Guard && spoofed(&st.iface, d, &pkt.Tuple) {
+		return p.drop(st, now, d, &pkt, ir.Verdict{Reason: ir.ReasonSpoofed})
+	}
+	if pkt.Trailing() {
+		return p.trailing(st, now, d, &pkt)
+	}
+	v, conn := p.judge(st, now, d, &pkt)
+	if v.Action == sg.Drop {
+		if pkt.Fragment {
+			p.engine.table.CommitFragment(now, st.zone, side(d), &pkt, false, 0)
+		}
+		return p.drop(st, now, d, &pkt, v)
+	}
+	if pkt.Fragment {
+		got := p.engine.table.CommitFragment(now, st.zone, side(d), &pkt, true, conntrack.Mark(v.Rule))
+		if got != conntrack.FragAccept {
+			return p.drop(st, now, d, &pkt, ir.Verdict{Reason: ir.ReasonFragment})
+		}
+	}
+	if conn.State == conntrack.New && !v.Stateless {
+		return p.open(st, now, d, &pkt, v)
+	}
+	if !conn.Tracked() && v.Rule != 0 {
+		st.gen.book.add(st.gen.matcher.Program(), v.Rule, 0, 1, uint64(pkt.Length))
+	}
+	return v
+}
+
+// trailing gives a fragment the verdict of its datagram's first one.
+func (p *Port) trailing(st *portState, now conntrack.Time, d sg.Direction, pkt *packet.Packet) ir.Verdict {
+	got, mark := p.engine.table.TrackFragment(now, st.zone, side(d), pkt)
+	if got != conntrack.FragAccept {
+		return p.drop(st, now, d, pkt, ir.Verdict{Reason: ir.ReasonFragment})
+	}
+	v := ir.Verdict{Action: sg.Accept, Reason: ir.ReasonFragment, Rule: ir.RuleNum(mark)}
+	if v.Rule != 0 {
+		st.gen.book.add(st.gen.matcher.Program(), v.Rule, 0, 1, uint64(pkt.Length))
+	}
+	return v
+}
+
+// judge decides a packet that has its headers. The Conn is New for a flow that
+// is to be tracked, and not tracked for one that is not.
+func (p *Port) judge(st *portState, now conntrack.Time, d sg.Direction, pkt *packet.Packet) (ir.Verdict, conntrack.Conn) {
+	c := p.engine.table.Track(now, st.zone, side(d), pkt)
+	if c.State == conntrack.Established || c.State == conntrack.Related {
+		v, live := p.known(st, now, d, pkt, c)
+		if live || c.Dir == conntrack.Original || c.State == conntrack.Related {
+			return v, c
+		}
+		// A reply whose connection is no more stands on its own.
+		c = p.engine.table.Track(now, st.zone, side(d), pkt)
+	}
+	v := st.gen.matcher.Match(st.iface.Index, d, FlowOf(pkt, d))
+	if c.State == conntrack.New {
+		return v, c
+	}
+	// Invalid. Where only stateless rules allow it there is no state to fit.
+	if v.Action == sg.Accept && v.Stateless && !impossible(pkt) {
+		return v, conntrack.Conn{}
+	}
+	return ir.Verdict{Reason: ir.ReasonInvalidState}, c
+}
+
+// impossible reports a TCP segment whose flags no implementation sends.
+func impossible(pkt *packet.Packet) bool {
+	return sg.Protocol(pkt.Tuple.Proto) == sg.TCP && !conntrack.ValidFlags(pkt.Flags)
+}
+
+// known decides a packet of a tracked connection. It is judged again if the
+// policy narrowed since, or if the packet opens the connection once more. live
+// is false if the connection was forgotten.
+func (p *Port) known(st *portState, now conntrack.Time, d sg.Direction, pkt *packet.Packet, c conntrack.Conn) (v ir.Verdict, live bool) {
+	v = ir.Verdict{Action: sg.Accept, Reason: ir.ReasonEstablished, Rule: ir.RuleNum(c.Mark)}
+	if c.State == conntrack.Related {
+		v.Reason = ir.ReasonRelated
+	}
+	again := c.State == conntrack.Established && c.Dir == conntrack.Original && opensConnection(pkt)
+	if c.Epoch == st.gen.epoch && !again {
+		return v, true
+	}
+	od, f := openingFlow(pkt, d, c)
+	today := st.gen.matcher.Match(st.iface.Index, od, f)
+	switch {
+	case today.Action == sg.Accept && !today.Stateless:
+		p.remark(st, c, today.Rule)
+		v.Rule = today.Rule
+		return v, true
+	case again && today.Action == sg.Drop && (st.gen.keep || c.Epoch == st.gen.epoch):
+		return today, true // the old connection itself goes on
+	case st.gen.keep:
+		if c.Epoch < st.gen.book.since {
+			v.Rule = 0 // the rule that opened it has no number here
+		}
+		p.remark(st, c, v.Rule)
+		return v, true
+	}
+	p.engine.table.Delete(now, c)
+	return today, false
+}
+
+// remark records the rule that a connection stands on now.
+func (p *Port) remark(st *portState, c conntrack.Conn, rule ir.RuleNum) {
+	if prev, ok := p.engine.table.Remark(c, conntrack.Mark(rule), st.gen.epoch); ok {
+		p.engine.rebook(&prev, st.gen, rule)
+	}
+}
+
+// open tracks the flow that an accepted packet starts.
+func (p *Port) open(st *portState, now conntrack.Time, d sg.Direction, pkt *packet.Packet, v ir.Verdict) ir.Verdict {
+	c, err := p.engine.table.Commit(now, st.zone, side(d), pkt, conntrack.Mark(v.Rule), st.gen.epoch)
+	if err != nil {
+		return p.drop(st, now, d, pkt, ir.Verdict{Reason: ir.ReasonTableFull})
+	}
+	prog := st.gen.matcher.Program()
+	switch {
+	case !c.Tracked():
+		if v.Rule != 0 {
+			st.gen.book.add(prog, v.Rule, 0, 1, uint64(pkt.Length))
+		}
+	case c.State == conntrack.New:
+		if v.Rule != 0 {
+			st.gen.book.add(prog, v.Rule, 1, 0, 0)
+		}
+		p.event(st, FlowOpened, now, d, pkt, v)
+	}
+	return v
+}
+
+// drop counts and reports a refused packet.
+func (p *Port) drop(st *portState, now conntrack.Time, d sg.Direction, pkt *packet.Packet, v ir.Verdict) ir.Verdict {
+	p.drops[v.Reason].Add(1)
+	if v.Rule != 0 {
+		st.gen.book.add(st.gen.matcher.Program(), v.Rule, 0, 1, uint64(pkt.Length))
+	}
+	p.event(st, FlowDenied, now, d, pkt, v)
+	return v
+}
