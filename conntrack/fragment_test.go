@@ -1,0 +1,220 @@
+package conntrack
+
+import (
+	"testing"
+	"time"
+
+	"example.com/secgroup/conntrack/packet"
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+)
+
+// piece returns a fragment of a UDP datagram: bytes from..to, more to come.
+func piece(id uint32, from, to int, more bool) *packet.Packet {
+	p := udp(inside+":4000", outside+":80")
+	p.Fragment, p.FragID, p.FragOffset, p.FragSize, p.MoreFrags = true, id, uint16(from/8), uint16(to-from), more
+	p.Length = uint32(20 + to - from)
+	if from != 0 {
+		p.L4, p.Tuple.SrcPort, p.Tuple.DstPort = 0, 0, 0
+	}
+	return p
+}
+
+func TestFragments(t *testing.T) {
+	const zone, mark = 3, 42
+	type frag struct {
+		from, to int
+		more     bool
+		want     FragVerdict
+	}
+	const u, a, d, o = FragUnknown, FragAccept, FragDrop, FragOverlap
+	for _, tc := range []struct {
+		name   string
+		accept bool
+		pieces []frag
+	}{
+		{"in order", true, []frag{{0, 64, true, a}, {64, 128, true, a}, {128, 130, false, a}}},
+		{"out of order", true, []frag{{0, 64, true, a}, {128, 130, false, a}, {64, 128, true, a}}},
+		{"refused", false, []frag{{0, 64, true, d}, {64, 128, true, d}, {0, 64, true, d}, {128, 130, false, d}}},
+		{"FRAG-02", true, []frag{{0, 64, true, a}, {8, 64, false, o}, {64, 128, false, o}, {0, 64, true, o}}},
+		{"FRAG-03", true, []frag{{0, 64, true, a}, {64, 128, true, a}, {120, 136, false, o}, {136, 140, false, o}}},
+		{"FRAG-04", true, []frag{{0, 64, true, a}, {0, 64, true, a}, {64, 70, false, a}, {64, 70, false, a}}},
+		{"FRAG-06", true, []frag{{64, 128, true, u}, {128, 130, false, u}}},
+		{"FRAG-06/late first", true, []frag{{64, 128, false, u}, {0, 64, true, a}, {64, 128, false, a}}},
+		{"FRAG-07", true, []frag{{0, 64, true, a}, {65528, 65540, false, d}, {64, 70, false, a}}},
+		{"FRAG-08", true, []frag{{0, 64, true, a}, {64, 128, false, a}, {128, 136, false, o}, {64, 128, false, o}}},
+		{"FRAG-08/shorter", true, []frag{{0, 64, true, a}, {128, 136, false, a}, {64, 72, false, o}, {72, 128, true, o}}},
+		{"FRAG-08/more at the end", true, []frag{{0, 64, true, a}, {64, 72, false, a}, {64, 72, true, o}}},
+		{"FRAG-08/more past the last", true, []frag{{0, 64, true, a}, {64, 72, true, a}, {64, 72, false, o}}},
+		{"FRAG-10", true, []frag{{0, 64, true, a}, {64, 64, false, d}, {64, 70, false, a}}},
+		{"inside another", true, []frag{{0, 64, true, a}, {64, 128, true, a}, {72, 80, true, o}}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			tb := NewTable(Options{})
+			for i, f := range tc.pieces {
+				p := piece(1, f.from, f.to, f.more)
+				if f.from == 0 {
+					require.Equal(t, f.want, tb.CommitFragment(0, zone, Local, p, tc.accept, mark), "piece %d", i)
+					continue
+				}
+				got, m := tb.TrackFragment(0, zone, Local, p)
+				require.Equal(t, f.want, got, "piece %d", i)
+				require.Equal(t, f.want == a, m == mark)
+
+				// Track says the same; a duplicate of what passed does not hurt.
+				c := tb.Track(0, zone, Local, p)
+				require.Equal(t, f.want == a, c == Conn{State: Established, Opener: Local, Mark: mark}, "%+v", c)
+
+				// FRAG-16 and its like: nobody else's fragments.
+				for _, g := range []struct {
+					z    Zone
+					side Side
+					id   uint32
+				}{{4, Local, 1}, {zone, Remote, 1}, {zone, Local, 2}} {
+					q := *p
+					q.FragID = g.id
+					got, _ := tb.TrackFragment(0, g.z, g.side, &q)
+					require.Equal(t, u, got)
+				}
+			}
+		})
+	}
+}
+
+// TestFragmentTwoFirsts is FRAG-05: the copy that is judged is the copy that is
+// delivered.
+func TestFragmentTwoFirsts(t *testing.T) {
+	tb := NewTable(Options{})
+	good, evil := piece(1, 0, 64, true), piece(1, 0, 64, true)
+	evil.Tuple.DstPort = 22
+	require.Equal(t, FragDrop, tb.CommitFragment(0, 0, Local, evil, false, 0))
+	require.Equal(t, FragOverlap, tb.CommitFragment(0, 0, Local, good, true, 0))
+	v, _ := tb.TrackFragment(0, 0, Local, piece(1, 64, 70, false))
+	require.Equal(t, FragOverlap, v)
+
+	good.FragID, evil.FragID = 2, 2
+	require.Equal(t, FragAccept, tb.CommitFragment(0, 0, Local, good, true, 0))
+	require.Equal(t, FragOverlap, tb.CommitFragment(0, 0, Local, evil, false, 0))
+
+	// The number of a complete datagram may be used again.
+	good.FragID, evil.FragID = 3, 3
+	require.Equal(t, FragAccept, tb.CommitFragment(0, 0, Local, good, true, 5))
+	v, _ = tb.TrackFragment(0, 0, Local, piece(3, 64, 70, false))
+	require.Equal(t, FragAccept, v)
+	require.Equal(t, FragDrop, tb.CommitFragment(0, 0, Local, evil, false, 6))
+	v, _ = tb.TrackFragment(0, 0, Local, piece(3, 64, 70, false))
+	require.Equal(t, FragDrop, v)
+}
+
+// TestFragmentIPv6 shows that the next header field of trailing fragments does
+// not matter for IPv6 and does for IPv4.
+func TestFragmentIPv6(t *testing.T) {
+	for _, family := range []uint8{4, 6} {
+		tb := NewTable(Options{})
+		first, rest := piece(1, 0, 64, true), piece(1, 64, 70, false)
+		first.Tuple.Family, rest.Tuple.Family = family, family
+		rest.Tuple.Proto = 60
+		tb.CommitFragment(0, 0, Local, first, true, 0)
+		v, _ := tb.TrackFragment(0, 0, Local, rest)
+		require.Equal(t, family == 6, v == FragAccept)
+	}
+}
+
+func TestFragmentTime(t *testing.T) {
+	tb := NewTable(Options{Timeouts: Timeouts{Fragment: time.Minute}})
+	require.Equal(t, FragAccept, tb.CommitFragment(0, 0, Local, piece(1, 0, 64, true), true, 0))
+	v, _ := tb.TrackFragment(59*second, 0, Local, piece(1, 64, 128, true))
+	require.Equal(t, FragAccept, v)
+	v, _ = tb.TrackFragment(60*second, 0, Local, piece(1, 128, 130, false)) // not extended
+	require.Equal(t, FragUnknown, v)
+
+	tb.CommitFragment(60*second, 7, Local, piece(1, 0, 64, true), true, 0)
+	tb.Flush(60*second, 7)
+	v, _ = tb.TrackFragment(60*second, 7, Local, piece(1, 64, 128, true))
+	require.Equal(t, FragUnknown, v)
+}
+
+// TestFragmentFlood is RES-03: first fragments without end are bounded, per
+// zone too, and fail closed, until their time is up.
+func TestFragmentFlood(t *testing.T) {
+	tb := NewTable(Options{MaxFragments: 32, MaxFragmentsPerZone: 8})
+	accepted := 0
+	for id := range uint32(100) {
+		switch tb.CommitFragment(0, 1, Remote, piece(id, 0, 64, true), true, 0) {
+		case FragAccept:
+			accepted++
+		case FragUnknown:
+		default:
+			t.Fatal("neither")
+		}
+	}
+	require.Equal(t, 8, accepted)
+	require.Equal(t, FragAccept, tb.CommitFragment(0, 2, Remote, piece(1, 0, 64, true), true, 0), "another zone")
+	for z := range Zone(40) {
+		for id := range uint32(20) {
+			tb.CommitFragment(0, z+10, Remote, piece(id, 0, 64, true), true, 0)
+		}
+	}
+	require.Equal(t, FragUnknown, tb.CommitFragment(0, 99, Remote, piece(1, 0, 64, true), true, 0))
+	require.Equal(t, FragDrop, tb.CommitFragment(0, 99, Remote, piece(1, 0, 64, true), false, 0))
+	v, _ := tb.TrackFragment(0, 1, Remote, piece(0, 64, 70, false)) // complete: may go
+	require.Equal(t, FragAccept, v)
+	require.Equal(t, FragAccept, tb.CommitFragment(0, 1, Remote, piece(200, 0, 64, true), true, 0))
+	require.Equal(t, FragAccept, tb.CommitFragment(30*second, 99, Remote, piece(1, 0, 64, true), true, 0))
+	tb.Sweep(60*second, 1000)
+	require.Zero(t, tb.frags.zones.used)
+
+	many := NewTable(Options{})
+	require.Equal(t, FragAccept, many.CommitFragment(0, 0, Local, piece(1, 0, 8, true), true, 0))
+	for i := 1; i < maxSpans; i++ {
+		v, _ := many.TrackFragment(0, 0, Local, piece(1, 8*i, 8*i+8, true))
+		require.Equal(t, FragAccept, v)
+	}
+	v, _ = many.TrackFragment(0, 0, Local, piece(1, 8*maxSpans, 8*maxSpans+8, true))
+	require.Equal(t, FragOverlap, v)
+}
+
+// TestFragmentBytes compares the cache with a byte map: every byte is delivered
+// once, or several times by equal pieces, and the length is fixed by the first
+// last fragment that comes.
+func TestFragmentBytes(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		tb := NewTable(Options{MaxFragments: 1})
+		type span struct {
+			from, to int
+			more     bool
+		}
+		owner := map[int]span{}
+		length := -1
+		poisoned := false
+		tb.CommitFragment(0, 0, Local, piece(1, 0, 16, true), true, 0)
+		for i := range 16 {
+			owner[i] = span{0, 16, true}
+		}
+		for range rapid.IntRange(1, 12).Draw(rt, "pieces") {
+			s := span{from: 8 * rapid.IntRange(1, 8).Draw(rt, "from")}
+			s.to = s.from + 8*rapid.IntRange(1, 3).Draw(rt, "size")
+			s.more = rapid.IntRange(0, 3).Draw(rt, "last") != 0
+			bad := poisoned || length >= 0 && (s.to > length || !s.more && s.to != length)
+			for i := range 100 {
+				if o, ok := owner[i]; ok && i >= s.from && i < s.to && o != s || ok && !s.more && i >= s.to {
+					bad = true
+				}
+			}
+			if s.more && s.to == length {
+				bad = true
+			}
+			got, _ := tb.TrackFragment(0, 0, Local, piece(1, s.from, s.to, s.more))
+			if want := map[bool]FragVerdict{true: FragOverlap, false: FragAccept}[bad]; got != want {
+				rt.Fatalf("%+v: %v, want %v (%v, length %d)", s, got, want, owner, length)
+			}
+			poisoned = poisoned || bad
+			for i := s.from; i < s.to && !bad; i++ {
+				owner[i] = s
+			}
+			if !bad && !s.more {
+				length = s.to
+			}
+		}
+	})
+}

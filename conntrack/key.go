@@ -1,0 +1,106 @@
+package conntrack
+
+import (
+	"encoding/binary"
+	"math/bits"
+	"math/rand/v2"
+
+	"example.com/secgroup/conntrack/packet"
+)
+
+// key is the identity of a connection. It is oriented by side, not by who came
+// first, so both directions have the same key and one entry serves them, while
+// a packet from the wrong side has another. It holds no pointer and no padding.
+type key struct {
+	remote, local [16]byte
+	zone          Zone
+	rport, lport  uint16
+	proto, family uint8
+
+	// ICMP queries only: one connection answers one kind of query (ICMP-11,
+	// ICMP-16) of one code (ICMP-19), asked by one side (ICMP-10).
+	query uint8 // low 7 bits of the type, shifted left; bit 0 is the Side that asked
+	code  uint8
+}
+
+// queryType returns the ICMP type of the query, 0 for other protocols.
+func (k *key) queryType() uint8 {
+	switch k.proto {
+	case packet.ProtoICMP:
+		return k.query >> 1
+	case packet.ProtoICMPv6:
+		return k.query>>1 | 0x80
+	}
+	return 0
+}
+
+// class is what a packet may be to the table, before the table is asked.
+type class uint8
+
+const (
+	classInvalid class = iota // belongs nowhere
+	classOpener               // may belong to a connection and may start one
+	classAnswer               // may only belong to a connection
+	classError                // may only be related to one
+	classOther                // never belongs to a connection
+)
+
+// set makes k the key of a packet that side from sent and returns its class.
+// k is set only for openers and answers.
+func (k *key) set(z Zone, from Side, t *Tuple, icmpType, icmpCode uint8) class {
+	if t.Family != 4 && t.Family != 6 {
+		return classInvalid
+	}
+	c := classOpener
+	k.zone, k.proto, k.family, k.query, k.code = z, t.Proto, t.Family, 0, 0
+	if from == Remote {
+		k.remote, k.local, k.rport, k.lport = t.Src, t.Dst, t.SrcPort, t.DstPort
+	} else {
+		k.remote, k.local, k.rport, k.lport = t.Dst, t.Src, t.DstPort, t.SrcPort
+	}
+	if t.Proto == packet.ProtoICMP || t.Proto == packet.ProtoICMPv6 {
+		c = k.setQuery(from, icmpType, icmpCode)
+	}
+	return c
+}
+
+// secret keys the hash of one table, so that nobody outside can aim at one
+// bucket (RES-05).
+type secret [6]uint64
+
+func newSecret() (s secret) {
+	for i := range s {
+		s[i] = rand.Uint64() // the runtime's generator, seeded by the system
+	}
+	return s
+}
+
+// hash folds k by 64×64→128-bit multiplications of words masked with the
+// secret: the top bits choose the shard, the low 32 the bucket.
+func (s *secret) hash(k *key) uint64 {
+	le := binary.LittleEndian
+	a := fold(le.Uint64(k.remote[:8])^s[0], le.Uint64(k.remote[8:])^s[1])
+	b := fold(le.Uint64(k.local[:8])^s[2], le.Uint64(k.local[8:])^s[3])
+	c := uint64(k.zone)<<32 | uint64(k.rport)<<16 | uint64(k.lport)
+	d := uint64(k.proto) | uint64(k.family)<<8 | uint64(k.query)<<16 | uint64(k.code)<<24
+	// One more round, for the last one alone is linear in the ports.
+	return fold(fold(a^c^s[4], b^d^s[5])^s[0], 0x9e3779b97f4a7c15)
+}
+
+func fold(a, b uint64) uint64 {
+	hi, lo := bits.Mul64(a, b)
+	return hi ^ lo
+}
+
+// quoteKey makes k the key of the packet that the ICMP error p from side from
+// quotes, and reports whether p may be about a connection at all: the quoted
+// packet must have travelled the other way, and the error must go to whoever
+// sent it (ICMP-02).
+func (k *key) quoteKey(z Zone, from Side, p *packet.Packet) bool {
+	q := &p.Inner
+	if q.Tuple.Family != p.Tuple.Family || q.Tuple.Src != p.Tuple.Dst {
+		return false
+	}
+	c := k.set(z, from.other(), &q.Tuple, q.ICMPType, q.ICMPCode)
+	return c == classOpener || c == classAnswer
+}
