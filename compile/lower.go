@@ -63,12 +63,17 @@ func (s *state) lower(next *policy.Snapshot, id sg.VPCID, r sg.Rule) []ir.Rule {
 	}
 	var out []ir.Rule
 	for _, f := range []sg.Family{sg.IPv4, sg.IPv6} {
-		if !family.Matches(f) || !r.Protocol.Family().Matches(f) {
+		protocol := r.Protocol
+		if f == sg.IPv6 && protocol == sg.ICMP && r.ICMP.IsAny() && next.Profile().ICMPCoversIPv6 && r.Family == sg.FamilyAny {
+			protocol = sg.ICMPv6
+			family = r.AddressFamily()
+		}
+		if !family.Matches(f) || !protocol.Family().Matches(f) {
 			continue
 		}
 		out = append(out, ir.Rule{
 			Family:   f,
-			Protocol: r.Protocol,
+			Protocol: protocol,
 			Ports:    r.Ports,
 			ICMP:     r.ICMP,
 			Peer:     s.selector(next, id, r.Peer),
@@ -126,37 +131,48 @@ func (s *state) build(next *policy.Snapshot, p *boundPolicy) {
 func (s *state) chain(next *policy.Snapshot, p *boundPolicy, d sg.Direction) ir.Chain {
 	profile := next.Profile()
 	var c ir.Chain
-	for _, pr := range profile.Platform {
+	var any, peer []ir.RuleNum
+	for _, id := range p.groups {
+		if g := s.groups[id]; g != nil {
+			any = append(any, g.any[d]...)
+			peer = append(peer, g.peer[d]...)
+		}
+	}
+	platform := s.lowerPlatform(next, p, d, profile.Platform)
+	var beyond []ir.RuleNum
+	if len(any) > 0 {
+		beyond = s.lowerPlatform(next, p, d, profile.BeyondAny)
+	}
+	p.platform = append(append(p.platform, platform...), beyond...)
+	if len(beyond) == 0 {
+		c.Rules = slices.Concat(platform, any, peer)
+	} else {
+		c.Rules = slices.Concat(platform, peer, beyond, any)
+	}
+	switch {
+	case len(p.groups) == 0:
+		c.Default, c.Reason = profile.Unattached, ir.ReasonUnattached
+	case len(any)+len(peer) == 0:
+		c.Default, c.Reason = profile.EmptyDirection, ir.ReasonEmptyDirection
+	default:
+		c.Default, c.Reason = sg.Drop, ir.ReasonNoRule
+	}
+	return c
+}
+
+// lowerPlatform lowers the platform rules of p in direction d.
+func (s *state) lowerPlatform(next *policy.Snapshot, p *boundPolicy, d sg.Direction, rules []sg.PlatformRule) (out []ir.RuleNum) {
+	for _, pr := range rules {
 		if pr.Rule.Direction != d || slices.Contains(p.exempt, pr.Name) {
 			continue
 		}
 		for _, lr := range s.lower(next, p.vpc, pr.Rule) {
 			lr.Ref = ir.RuleRef{Platform: pr.Name, Rule: pr.Rule.ID, Origin: pr.Rule.Origin}
 			lr.Action = pr.Action
-			c.Rules = append(c.Rules, s.rule(lr))
+			out = append(out, s.rule(lr))
 		}
 	}
-	p.platform = append(p.platform, c.Rules...)
-	before := len(c.Rules)
-	for _, id := range p.groups {
-		if g := s.groups[id]; g != nil {
-			c.Rules = append(c.Rules, g.any[d]...)
-		}
-	}
-	for _, id := range p.groups {
-		if g := s.groups[id]; g != nil {
-			c.Rules = append(c.Rules, g.peer[d]...)
-		}
-	}
-	switch {
-	case len(p.groups) == 0:
-		c.Default, c.Reason = profile.Unattached, ir.ReasonUnattached
-	case len(c.Rules) == before:
-		c.Default, c.Reason = profile.EmptyDirection, ir.ReasonEmptyDirection
-	default:
-		c.Default, c.Reason = sg.Drop, ir.ReasonNoRule
-	}
-	return c
+	return out
 }
 
 // bind gives an interface the policy it has in next.

@@ -50,11 +50,13 @@ func drawRule(t *rapid.T, id int) sg.Rule {
 		r.ICMP = rapid.SampledFrom([]sg.ICMPMatch{{}, sg.ICMPType(typ), sg.ICMPTypeCode(typ, 0), sg.ICMPTypeCode(typ, 1)}).Draw(t, "icmp")
 	}
 	r.Family = rapid.SampledFrom([]sg.Family{sg.FamilyAny, sg.FamilyAny, sg.IPv4, sg.IPv6}).Draw(t, "family")
-	switch rapid.IntRange(0, 4).Draw(t, "peer") {
+	switch rapid.IntRange(0, 5).Draw(t, "peer") {
 	case 0, 1, 2:
 		r.Peer = sg.PeerCIDR(drawPrefix(t, sg.FamilyAny))
 	case 3:
 		r.Peer = sg.PeerGroup(rapid.SampledFrom(groupIDs).Draw(t, "group"))
+	case 5:
+		r.Peer = sg.PeerAny()
 	case 4:
 		r.Peer = sg.PeerSet(rapid.SampledFrom(setIDs).Draw(t, "set"))
 	}
@@ -124,6 +126,12 @@ func drawChange(t *rapid.T) policy.Change {
 func drawProfile(t *rapid.T) sg.Profile {
 	action := rapid.SampledFrom([]sg.Action{sg.Drop, sg.Accept})
 	p := sg.Profile{Name: "drawn", Unattached: action.Draw(t, "unattached"), EmptyDirection: action.Draw(t, "empty"), AllowStateless: true}
+	p.ICMPCoversIPv6 = rapid.Bool().Draw(t, "icmp")
+	if rapid.IntRange(0, 3).Draw(t, "beyond") == 0 {
+		p.BeyondAny = []sg.PlatformRule{{Name: "metadata", Rule: sg.Rule{
+			ID: "metadata", Direction: sg.Egress, Protocol: sg.AnyProtocol, Peer: sg.PeerCIDR(netip.MustParsePrefix("10.1.2.0/24")),
+		}}}
+	}
 	if rapid.Bool().Draw(t, "platform") {
 		smtp := sg.Rule{ID: "smtp", Direction: sg.Egress, Protocol: sg.TCP, Ports: sg.Port(80), Peer: sg.PeerCIDR(netip.MustParsePrefix("0.0.0.0/0"))}
 		meta := sg.Rule{ID: "meta", Direction: sg.Egress, Protocol: sg.AnyProtocol, Peer: sg.PeerCIDR(netip.MustParsePrefix("10.1.2.2/31"))}

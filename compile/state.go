@@ -211,7 +211,7 @@ func (s *state) releaseRule(next *policy.Snapshot, num ir.RuleNum) {
 
 // selector returns the number of peer in a VPC, made and filled on first use.
 func (s *state) selector(next *policy.Snapshot, id sg.VPCID, peer sg.Peer) ir.SelectorNum {
-	if p, ok := peer.CIDR(); ok && p.Bits() == 0 {
+	if peer.IsAny() {
 		return ir.Any
 	}
 	k := selectorKey{id, peer}

@@ -61,7 +61,7 @@ func validateRules(errs *Errors, field string, rules []Rule) {
 			ids[r.ID] = i
 		}
 		if first, dup := keys[r.Key()]; dup {
-			errs.Add(path, nil, ErrDuplicate, fmt.Sprintf("same traffic as %s[%d] (%s)", field, first, rules[first].ID))
+			errs.Add(path, nil, ErrDuplicate, fmt.Sprintf("same traffic as rule %q", rules[first].ID))
 		} else {
 			keys[r.Key()] = i
 		}

@@ -13,9 +13,10 @@ const (
 	PeerIsCIDR
 	PeerIsGroup
 	PeerIsSet
+	PeerIsAny
 )
 
-// String is "unset", "cidr", "group" or "set".
+// String is "unset", "cidr", "group", "set" or "any".
 func (k PeerKind) String() string {
 	switch k {
 	case PeerIsCIDR:
@@ -24,13 +25,15 @@ func (k PeerKind) String() string {
 		return "group"
 	case PeerIsSet:
 		return "set"
+	case PeerIsAny:
+		return "any"
 	}
 	return "unset"
 }
 
 // Peer is the remote end of a rule: the source of an ingress rule, the
-// destination of an egress rule. It is exactly one of a CIDR, a remote group
-// or an IP set. Peer is comparable; the zero value is unset and invalid.
+// destination of an egress rule. It is exactly one of a CIDR, a remote group,
+// an IP set, or any address. Peer is comparable; the zero value is unset and invalid.
 type Peer struct {
 	kind   PeerKind
 	prefix netip.Prefix
@@ -46,6 +49,10 @@ func PeerGroup(id GroupID) Peer { return Peer{kind: PeerIsGroup, id: string(id)}
 
 // PeerSet is a peer given by an IP set.
 func PeerSet(id SetID) Peer { return Peer{kind: PeerIsSet, id: string(id)} }
+
+// PeerAny is every address of the rule's family, of both if it names none.
+// 0.0.0.0/0 and ::/0 are the same for one family.
+func PeerAny() Peer { return Peer{kind: PeerIsAny} }
 
 // Kind returns which form p is.
 func (p Peer) Kind() PeerKind { return p.kind }
@@ -69,7 +76,12 @@ func (p Peer) Set() (SetID, bool) {
 	return SetID(p.id), true
 }
 
-// String is the prefix, or "group sg-web", or "set ips-office".
+// IsAny reports whether p is every address, of whatever family.
+func (p Peer) IsAny() bool {
+	return p.kind == PeerIsAny || p.kind == PeerIsCIDR && p.prefix.IsValid() && p.prefix.Bits() == 0
+}
+
+// String is the prefix, or "group sg-web", "set ips-office" or "any".
 func (p Peer) String() string {
 	switch p.kind {
 	case PeerIsCIDR:
@@ -78,12 +90,14 @@ func (p Peer) String() string {
 		return "group " + p.id
 	case PeerIsSet:
 		return "set " + p.id
+	case PeerIsAny:
+		return "any"
 	}
 	return "unset"
 }
 
-// MarshalText writes the prefix, "group:sg-web" or "set:ips-office"; unset is
-// written empty.
+// MarshalText writes the prefix, "any", "group:sg-web" or "set:ips-office";
+// unset is written empty.
 func (p Peer) MarshalText() ([]byte, error) {
 	switch p.kind {
 	case PeerIsCIDR:
@@ -92,6 +106,8 @@ func (p Peer) MarshalText() ([]byte, error) {
 		return []byte("group:" + p.id), nil
 	case PeerIsSet:
 		return []byte("set:" + p.id), nil
+	case PeerIsAny:
+		return []byte("any"), nil
 	}
 	return nil, nil
 }
@@ -99,8 +115,12 @@ func (p Peer) MarshalText() ([]byte, error) {
 // UnmarshalText reads what MarshalText writes.
 func (p *Peer) UnmarshalText(b []byte) error {
 	s := string(b)
-	if s == "" {
+	switch s {
+	case "":
 		*p = Peer{}
+		return nil
+	case "any":
+		*p = PeerAny()
 		return nil
 	}
 	if id, ok := strings.CutPrefix(s, "group:"); ok {
@@ -132,8 +152,9 @@ func (p Peer) validate() *FieldError {
 			f.Detail = p.kind.String() + " id " + f.Detail
 			return f
 		}
+	case PeerIsAny:
 	default:
-		return &FieldError{Err: ErrRequired, Detail: "a CIDR, a group or an IP set"}
+		return &FieldError{Err: ErrRequired, Detail: "a CIDR, a group, an IP set, or any"}
 	}
 	return nil
 }

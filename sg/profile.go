@@ -6,11 +6,11 @@ import (
 	"time"
 )
 
-// PlatformRule is an operator rule evaluated before every group rule.
+// PlatformRule is an operator rule that no group can change.
 type PlatformRule struct {
 	Name   string // e.g. "smtp"; Interface.Exempt refers to it
 	Action Action
-	Rule   Rule // Peer is a CIDR
+	Rule   Rule // Peer is a CIDR, or any
 }
 
 // Profile is everything in which clouds differ. It is data, not behaviour:
@@ -26,11 +26,32 @@ type Profile struct {
 	RequireFamily  bool           // rules must name their IP version
 	AllowStateless bool           // groups may be stateless
 	NewGroup       []Rule         // rules a new group starts with in each direction whose list is absent; see SelfGroup
-	DefaultGroup   []Rule         // rules of the undeletable "default" group
-	Platform       []PlatformRule // in order; the first match decides
+	DefaultGroup   []Rule         // rules of the "default" group that every VPC has and nobody can delete; none: there is none
+	Unit           Unit           // what groups attach to, and quotas count on
+	OnReferenced   OnReferenced   // what deleting a group does to rules of others that name it
+	Platform       []PlatformRule // before every group rule, in order; the first match decides
+	BeyondAny      []PlatformRule // what rules for any peer do not cover: behind the rules that name a peer, before those for any
+	ICMPCoversIPv6 bool           // a rule for every ICMP message means ICMPv6 in IPv6
 	Quota          Quota
 	Propagation    time.Duration // documented bound for a change to take effect; 0 = at once
 }
+
+// Unit is what groups attach to.
+type Unit uint8
+
+const (
+	PerInterface Unit = iota // an interface
+	PerInstance              // an instance (any kind of resource): its groups apply to all its interfaces
+)
+
+// OnReferenced says what deleting a group does to rules of other groups that
+// name it as their peer.
+type OnReferenced uint8
+
+const (
+	Restrict OnReferenced = iota // refuse with ErrInUse, naming who refers to it
+	Cascade                      // delete those rules too
+)
 
 // SelfGroup stands, in Profile.NewGroup and Profile.DefaultGroup, for the
 // group that the rules are being put into.
@@ -69,17 +90,28 @@ func (p *Profile) Validate() error {
 	errs.Merge("established", err)
 	validateRules(&errs, "new_group", p.NewGroup)
 	validateRules(&errs, "default_group", p.DefaultGroup)
-	for i, r := range p.Platform {
-		path := fmt.Sprintf("platform[%d]", i)
+	validatePlatform(&errs, "platform", p.Platform)
+	validatePlatform(&errs, "beyond_any", p.BeyondAny)
+	if p.Unit > PerInstance {
+		errs.Add("unit", uint8(p.Unit), ErrInvalid, "")
+	}
+	if p.OnReferenced > Cascade {
+		errs.Add("on_referenced", uint8(p.OnReferenced), ErrInvalid, "")
+	}
+	return errs.Err()
+}
+
+func validatePlatform(errs *Errors, field string, rules []PlatformRule) {
+	for i, r := range rules {
+		path := fmt.Sprintf("%s[%d]", field, i)
 		errs.Merge(path+".rule", r.Rule.Validate())
 		errs.addName(path+".name", r.Name)
 		_, err := r.Action.MarshalText()
 		errs.Merge(path+".action", err)
-		if k := r.Rule.Peer.Kind(); k != PeerIsCIDR && k != PeerUnset {
-			errs.Add(path+".rule.peer", r.Rule.Peer, ErrUnsupported, "a platform rule names a CIDR")
+		if k := r.Rule.Peer.Kind(); k == PeerIsGroup || k == PeerIsSet {
+			errs.Add(path+".rule.peer", r.Rule.Peer, ErrUnsupported, "a platform rule names a CIDR, or any")
 		}
 	}
-	return errs.Err()
 }
 
 // MayBeUngrouped reports whether an interface of that kind needs no group.

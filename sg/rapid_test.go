@@ -259,6 +259,7 @@ func TestTextOfPeersAndScopes(t *testing.T) {
 		{sg.PeerCIDR(netip.MustParsePrefix("10.0.0.0/8")), sg.Global()},
 		{sg.PeerGroup("sg-web"), sg.User("alice")},
 		{sg.PeerSet("set:x"), sg.User("user:x")},
+		{sg.PeerAny(), sg.User("bob")},
 	} {
 		b, err := json.Marshal(h)
 		require.NoError(t, err)

@@ -13,10 +13,13 @@ type Rule struct {
 	Origin      string // what added the rule, if no person did, e.g. "aws: new group"
 }
 
-// Key returns r without ID, Description and Origin and with the family it
-// takes effect for: two rules with equal keys are duplicates.
+// Key returns r without ID, Description and Origin, with the family it takes
+// effect for and one spelling of any: two rules with equal keys are duplicates.
 func (r Rule) Key() Rule {
 	r.Family = r.EffectiveFamily()
+	if r.Peer.IsAny() {
+		r.Peer = PeerAny()
+	}
 	r.ID, r.Description, r.Origin = "", "", ""
 	return r
 }
@@ -25,13 +28,19 @@ func (r Rule) Key() Rule {
 // of its CIDR, else that of its protocol, else FamilyAny. The family of an IP
 // set is not known here.
 func (r Rule) EffectiveFamily() Family {
-	if r.Family != FamilyAny {
-		return r.Family
-	}
-	if p, ok := r.Peer.CIDR(); ok && p.IsValid() {
-		return FamilyOf(p.Addr())
+	if f := r.AddressFamily(); f != FamilyAny {
+		return f
 	}
 	return r.Protocol.Family()
+}
+
+// AddressFamily returns the family of r's own field or of its CIDR, whatever
+// the protocol.
+func (r Rule) AddressFamily() Family {
+	if p, ok := r.Peer.CIDR(); ok && p.IsValid() && r.Family == FamilyAny {
+		return FamilyOf(p.Addr())
+	}
+	return r.Family
 }
 
 // Validate reports every fault of r as Errors.
