@@ -9,13 +9,21 @@ import (
 	"example.com/secgroup/sg/policy"
 )
 
-// group is the lowered rules of one group by direction, rules for any peer
-// apart: chains put them first.
-type group struct {
-	any, peer map[sg.Direction][]ir.RuleNum
+// groupKey names the lowered form of a group in a VPC: its peers are members
+// in that VPC.
+type groupKey struct {
+	id  sg.GroupID
+	vpc sg.VPCID
 }
 
-// all yields every rule of g.
+// group is the lowered rules of one group in one VPC by direction, rules for
+// any peer apart: chains put them first.
+type group struct {
+	any, peer map[sg.Direction][]ir.RuleNum
+	uses      int // policies
+}
+
+// all returns every rule of g.
 func (g *group) all() []ir.RuleNum {
 	var out []ir.RuleNum
 	for _, m := range []map[sg.Direction][]ir.RuleNum{g.any, g.peer} {
@@ -26,20 +34,54 @@ func (g *group) all() []ir.RuleNum {
 	return out
 }
 
-// lowerGroup lowers a group as it is in next and returns the rules it had.
-func (s *state) lowerGroup(next *policy.Snapshot, id sg.GroupID) (old []ir.RuleNum) {
-	if was := s.groups[id]; was != nil {
-		old = was.all()
+// acquireGroup counts a use of a group, lowered on the first.
+func (s *state) acquireGroup(next *policy.Snapshot, k groupKey) {
+	low := s.groups[k]
+	if low == nil {
+		low = new(group)
+		s.groups[k] = low
+		s.lowerGroup(next, k, low)
 	}
-	g, ok := next.Group(id)
+	low.uses++
+}
+
+func (s *state) releaseGroup(next *policy.Snapshot, k groupKey) {
+	low := s.groups[k]
+	if low.uses--; low.uses == 0 {
+		delete(s.groups, k)
+		for _, n := range low.all() {
+			s.releaseRule(next, n)
+		}
+	}
+}
+
+// relowerGroup lowers a group as it is in next, wherever it is in use, and
+// returns the rules it had.
+func (s *state) relowerGroup(next *policy.Snapshot, id sg.GroupID) (old []ir.RuleNum) {
+	var vpcs []sg.VPCID
+	for p := range s.byGroup[id] {
+		vpcs = append(vpcs, p.vpc)
+	}
+	slices.Sort(vpcs)
+	for _, vpc := range slices.Compact(vpcs) {
+		k := groupKey{id, vpc}
+		low := s.groups[k]
+		old = append(old, low.all()...)
+		s.lowerGroup(next, k, low)
+	}
+	return old
+}
+
+// lowerGroup gives low the rules that a group has in next; none if it is gone.
+func (s *state) lowerGroup(next *policy.Snapshot, k groupKey, low *group) {
+	low.any, low.peer = map[sg.Direction][]ir.RuleNum{}, map[sg.Direction][]ir.RuleNum{}
+	g, ok := next.Group(k.id)
 	if !ok {
-		delete(s.groups, id)
-		return old
+		return
 	}
-	low := &group{map[sg.Direction][]ir.RuleNum{}, map[sg.Direction][]ir.RuleNum{}}
 	for _, r := range g.Rules {
 		ref := ir.RuleRef{Group: g.ID, Rule: r.ID, Origin: r.Origin}
-		for _, lr := range s.lower(next, g.VPC, r) {
+		for _, lr := range s.lower(next, k.vpc, r) {
 			lr.Ref, lr.Action, lr.Stateless = ref, sg.Accept, g.Stateless
 			n := s.rule(lr)
 			if lr.Peer == ir.Any {
@@ -49,8 +91,6 @@ func (s *state) lowerGroup(next *policy.Snapshot, id sg.GroupID) (old []ir.RuleN
 			}
 		}
 	}
-	s.groups[id] = low
-	return old
 }
 
 // lower returns what r means, one rule per family.
@@ -133,10 +173,9 @@ func (s *state) chain(next *policy.Snapshot, p *boundPolicy, d sg.Direction) ir.
 	var c ir.Chain
 	var any, peer []ir.RuleNum
 	for _, id := range p.groups {
-		if g := s.groups[id]; g != nil {
-			any = append(any, g.any[d]...)
-			peer = append(peer, g.peer[d]...)
-		}
+		g := s.groups[groupKey{id, p.vpc}]
+		any = append(any, g.any[d]...)
+		peer = append(peer, g.peer[d]...)
 	}
 	platform := s.lowerPlatform(next, p, d, profile.Platform)
 	var beyond []ir.RuleNum
@@ -223,6 +262,7 @@ func (s *state) acquirePolicy(next *policy.Snapshot, i *sg.Interface) *boundPoli
 				s.byGroup[g] = map[*boundPolicy]bool{}
 			}
 			s.byGroup[g][p] = true
+			s.acquireGroup(next, groupKey{g, p.vpc})
 		}
 		s.build(next, p)
 	}
@@ -240,6 +280,7 @@ func (s *state) releasePolicy(next *policy.Snapshot, p *boundPolicy) {
 		if len(s.byGroup[g]) == 0 {
 			delete(s.byGroup, g)
 		}
+		s.releaseGroup(next, groupKey{g, p.vpc})
 	}
 	for _, n := range p.platform {
 		s.releaseRule(next, n)

@@ -1,6 +1,8 @@
 package compile
 
 import (
+	"cmp"
+	"maps"
 	"net/netip"
 	"slices"
 
@@ -27,7 +29,7 @@ type state struct {
 	fresh        []*selector // made by the current advance
 	lastSelector ir.SelectorNum
 
-	groups   map[sg.GroupID]*group
+	groups   map[groupKey]*group
 	policies map[string]*boundPolicy
 	byGroup  map[sg.GroupID]map[*boundPolicy]bool
 	numbers  numbers // of policies
@@ -77,7 +79,7 @@ func newState() *state {
 		selectors:  map[selectorKey]*selector{},
 		byNum:      map[ir.SelectorNum]*selector{},
 		bySet:      map[sg.SetID]map[sg.VPCID]*selector{},
-		groups:     map[sg.GroupID]*group{},
+		groups:     map[groupKey]*group{},
 		policies:   map[string]*boundPolicy{},
 		byGroup:    map[sg.GroupID]map[*boundPolicy]bool{},
 		vpcs:       map[sg.VPCID]*vpc{},
@@ -110,7 +112,7 @@ func (n *numbers) give(v uint32) { n.free = append(n.free, v) }
 func (s *state) advance(cur, next *policy.Snapshot, prev *ir.Program, t *touched) *Matcher {
 	var garbage []ir.RuleNum
 	for _, id := range t.groups.order {
-		garbage = append(garbage, s.lowerGroup(next, id)...)
+		garbage = append(garbage, s.relowerGroup(next, id)...)
 	}
 	for _, id := range t.sets.order {
 		// A set that changed its family changes the rules that name it.
@@ -118,7 +120,7 @@ func (s *state) advance(cur, next *policy.Snapshot, prev *ir.Program, t *touched
 		if is, has := next.Set(id); had && has && was.Family() != is.Family() {
 			for g := range next.Referrers(sg.PeerSet(id)) {
 				if !t.groups.has[g] {
-					garbage = append(garbage, s.lowerGroup(next, g)...)
+					garbage = append(garbage, s.relowerGroup(next, g)...)
 					t.groups.add(g)
 				}
 			}
@@ -137,7 +139,7 @@ func (s *state) advance(cur, next *policy.Snapshot, prev *ir.Program, t *touched
 			changed[p] = true
 		}
 	}
-	for p := range changed {
+	for _, p := range slices.SortedFunc(maps.Keys(changed), func(a, b *boundPolicy) int { return cmp.Compare(a.num, b.num) }) {
 		s.build(next, p)
 	}
 	for _, id := range t.interfaces.order {
@@ -248,11 +250,7 @@ func selected(in *policy.Snapshot, k selectorKey) []netip.Prefix {
 	}
 	var list []netip.Prefix
 	if id, ok := k.peer.Group(); ok {
-		for i := range in.Attached(id) {
-			if i.VPC == k.vpc {
-				list = append(list, i.Addrs...)
-			}
-		}
+		list = slices.AppendSeq(list, source{in}.Group(k.vpc, id))
 	} else if id, ok := k.peer.Set(); ok {
 		list = slices.AppendSeq(list, source{in}.Set(id))
 	}

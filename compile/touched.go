@@ -114,9 +114,12 @@ func (s *state) admits(next *policy.Snapshot, t *touched) error {
 // source answers ir.Source from a snapshot.
 type source struct{ s *policy.Snapshot }
 
-func (s source) Group(id sg.GroupID) iter.Seq[netip.Prefix] {
+func (s source) Group(vpc sg.VPCID, id sg.GroupID) iter.Seq[netip.Prefix] {
 	return func(yield func(netip.Prefix) bool) {
 		for i := range s.s.Attached(id) {
+			if i.VPC != vpc {
+				continue
+			}
 			for _, p := range i.Addrs {
 				if !yield(p) {
 					return

@@ -20,8 +20,10 @@ type lists struct {
 	sets   map[sg.SetID][]netip.Prefix
 }
 
-func (l lists) Group(id sg.GroupID) iter.Seq[netip.Prefix] { return slices.Values(l.groups[id]) }
-func (l lists) Set(id sg.SetID) iter.Seq[netip.Prefix]     { return slices.Values(l.sets[id]) }
+func (l lists) Group(_ sg.VPCID, id sg.GroupID) iter.Seq[netip.Prefix] {
+	return slices.Values(l.groups[id])
+}
+func (l lists) Set(id sg.SetID) iter.Seq[netip.Prefix] { return slices.Values(l.sets[id]) }
 
 func prefixes(texts ...string) (out []netip.Prefix) {
 	for _, s := range texts {

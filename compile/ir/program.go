@@ -34,7 +34,7 @@ type Lineage struct{ _ byte }
 
 // Source says which prefixes a group or an IP set stands for.
 type Source interface {
-	Group(sg.GroupID) iter.Seq[netip.Prefix] // addresses of the member interfaces
+	Group(sg.VPCID, sg.GroupID) iter.Seq[netip.Prefix] // addresses of the member interfaces in a VPC
 	Set(sg.SetID) iter.Seq[netip.Prefix]
 }
 
@@ -115,7 +115,7 @@ func (p *Program) prefixes(s SelectorNum, f sg.Family) iter.Seq[netip.Prefix] {
 		}
 		var from iter.Seq[netip.Prefix]
 		if id, ok := sel.Peer.Group(); ok {
-			from = p.d.Source.Group(id)
+			from = p.d.Source.Group(sel.VPC, id)
 		} else if id, ok := sel.Peer.Set(); ok {
 			from = p.d.Source.Set(id)
 		} else {

@@ -1,0 +1,102 @@
+// Package lint finds what the clouds advise against: rules and attachments
+// that are valid, and yet probably not what was meant.
+//
+// Every finding has a stable code; the codes are those of the requirements of
+// this project, and each says which document gives the advice. A finding that
+// the profile makes impossible is never made.
+package lint
+
+import (
+	"cmp"
+	"slices"
+	"strconv"
+
+	"example.com/secgroup/sg"
+	"example.com/secgroup/sg/policy"
+)
+
+// Severity says how much a finding matters.
+type Severity uint8
+
+const (
+	Info     Severity = iota + 1 // worth knowing
+	Warning                      // against the documents' advice
+	Critical                     // opens something to everybody
+)
+
+// String is "info", "warning" or "critical".
+func (s Severity) String() string {
+	switch s {
+	case Info:
+		return "info"
+	case Warning:
+		return "warning"
+	case Critical:
+		return "critical"
+	}
+	return "none"
+}
+
+// MarshalText writes what String returns.
+func (s Severity) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// Finding is one piece of advice at one place.
+type Finding struct {
+	Code       string   `json:"code"` // stable: "LI-05"
+	Severity   Severity `json:"severity"`
+	Path       string   `json:"path"` // as in sg.FieldError: groups["sg-web"].rules[3]
+	Message    string   `json:"message"`
+	Suggestion string   `json:"suggestion"`
+}
+
+// String is one line.
+func (f Finding) String() string {
+	return f.Code + " " + f.Severity.String() + " " + f.Path + ": " + f.Message + "; " + f.Suggestion
+}
+
+// Check returns every finding about s, in order of path and code.
+func Check(s *policy.Snapshot) []Finding {
+	c := &checker{s: s, profile: s.Profile()}
+	c.index()
+	for g := range s.Groups() {
+		c.group(g)
+	}
+	c.twins()
+	for i := range s.Interfaces() {
+		c.iface(i)
+	}
+	slices.SortStableFunc(c.found, func(a, b Finding) int {
+		return cmp.Or(cmp.Compare(a.Path, b.Path), cmp.Compare(a.Code, b.Code))
+	})
+	return c.found
+}
+
+type checker struct {
+	s       *policy.Snapshot
+	profile *sg.Profile
+	members map[member][]sg.GroupID // groups of whoever has an address
+	found   []Finding
+}
+
+type member struct {
+	vpc    sg.VPCID
+	prefix string
+}
+
+func (c *checker) index() {
+	c.members = map[member][]sg.GroupID{}
+	for i := range c.s.Interfaces() {
+		for _, p := range i.Addrs {
+			m := member{i.VPC, p.String()}
+			c.members[m] = append(c.members[m], i.Groups...)
+		}
+	}
+}
+
+func (c *checker) add(code string, s Severity, path, message, suggestion string) {
+	c.found = append(c.found, Finding{code, s, path, message, suggestion})
+}
+
+func groupPath(id sg.GroupID) string { return "groups[" + strconv.Quote(string(id)) + "]" }
+
+func interfacePath(id sg.InterfaceID) string { return "interfaces[" + strconv.Quote(string(id)) + "]" }
