@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"iter"
 	"slices"
+	"time"
 )
 
 // Group is a named set of rules, attachable to interfaces.
@@ -13,7 +14,9 @@ type Group struct {
 	Description string
 	VPC         VPCID
 	Scope       Scope
-	Stateless   bool // no conntrack: replies need their own rule
+	Stateless   bool      // no conntrack: replies need their own rule
+	Default     bool      // the default group of its VPC: it can be edited, but not deleted
+	Created     time.Time // zero if unknown
 	Rules       []Rule
 }
 
