@@ -218,7 +218,7 @@ func (s *state) lowerPlatform(next *policy.Snapshot, p *boundPolicy, d sg.Direct
 func (s *state) bind(next *policy.Snapshot, id sg.InterfaceID) {
 	was, had := s.data.Interfaces.Get(id)
 	old := s.interfaces[id]
-	i, has := next.Interface(id)
+	i, has := next.Effective(id)
 	if has {
 		p := s.acquirePolicy(next, i)
 		v := s.vpc(i.VPC)

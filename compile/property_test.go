@@ -28,7 +28,9 @@ var (
 	setIDs   = []sg.SetID{"s4", "s6", "s"}
 	ifaceIDs = []sg.InterfaceID{"i1", "i2", "i3", "i4"}
 	ports    = []uint16{0, 1, 22, 79, 80, 81, 443, 8000, 8999, 9000, 65534, 65535}
-	vpcs     = []sg.VPCID{"v1", "v2"}
+	vpcs     = []sg.VPCID{"v1", "v2", ""}
+	instIDs  = []sg.InstanceID{"n1", "n2"}
+	owners   = []sg.OwnerID{"", "alice"}
 )
 
 func drawPrefix(t *rapid.T, f sg.Family) netip.Prefix {
@@ -96,6 +98,10 @@ func drawInterface(t *rapid.T) *sg.Interface {
 		}
 	}
 	i.Groups = rapid.SliceOfNDistinct(rapid.SampledFrom(groupIDs), 0, 3, rapid.ID).Draw(t, "groups")
+	i.Owner = rapid.SampledFrom(owners).Draw(t, "owner")
+	if rapid.IntRange(0, 2).Draw(t, "instance") == 0 {
+		i.Instance = rapid.SampledFrom(instIDs).Draw(t, "instance")
+	}
 	if rapid.IntRange(0, 3).Draw(t, "exempt") == 0 {
 		i.Exempt = []string{"smtp"}
 	}
@@ -103,7 +109,18 @@ func drawInterface(t *rapid.T) *sg.Interface {
 }
 
 func drawChange(t *rapid.T) policy.Change {
-	switch rapid.IntRange(0, 11).Draw(t, "change") {
+	switch rapid.IntRange(0, 15).Draw(t, "change") {
+	case 12, 13:
+		n := &sg.Instance{ID: rapid.SampledFrom(instIDs).Draw(t, "instance")}
+		n.Groups = rapid.SliceOfNDistinct(rapid.SampledFrom(groupIDs), 0, 2, rapid.ID).Draw(t, "groups")
+		return policy.PutInstance{Instance: n}
+	case 14:
+		if rapid.Bool().Draw(t, "delete") {
+			return policy.DeleteInstance{ID: rapid.SampledFrom(instIDs).Draw(t, "instance")}
+		}
+		return policy.DeleteOwner{ID: "alice"}
+	case 15:
+		return policy.PutOwner{Owner: &sg.Owner{ID: "alice", Exempt: rapid.SampledFrom([][]string{nil, {"smtp"}, {"meta"}}).Draw(t, "exempt")}}
 	case 0, 1, 2, 3:
 		return policy.PutGroup{Group: drawGroup(t)}
 	case 4:
@@ -126,6 +143,8 @@ func drawChange(t *rapid.T) policy.Change {
 func drawProfile(t *rapid.T) sg.Profile {
 	action := rapid.SampledFrom([]sg.Action{sg.Drop, sg.Accept})
 	p := sg.Profile{Name: "drawn", Unattached: action.Draw(t, "unattached"), EmptyDirection: action.Draw(t, "empty"), AllowStateless: true}
+	p.Unit = rapid.SampledFrom([]sg.Unit{sg.PerInterface, sg.PerInstance}).Draw(t, "unit")
+	p.OnReferenced = rapid.SampledFrom([]sg.OnReferenced{sg.Restrict, sg.Cascade}).Draw(t, "referenced")
 	p.ICMPCoversIPv6 = rapid.Bool().Draw(t, "icmp")
 	if rapid.IntRange(0, 3).Draw(t, "beyond") == 0 {
 		p.BeyondAny = []sg.PlatformRule{{Name: "metadata", Rule: sg.Rule{

@@ -326,10 +326,10 @@ func (s *state) members(cur, next *policy.Snapshot, t *touched) (lost bool) {
 		}
 	}
 	for _, id := range t.interfaces.order {
-		if i, ok := cur.Interface(id); ok {
+		if i, ok := cur.Effective(id); ok {
 			iface(i, -1)
 		}
-		if i, ok := next.Interface(id); ok {
+		if i, ok := next.Effective(id); ok {
 			iface(i, +1)
 		}
 	}

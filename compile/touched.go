@@ -74,9 +74,30 @@ func touchedBy(done []policy.Change) *touched {
 	return t
 }
 
+func (t *touched) all(interfaces iter.Seq[*sg.Interface]) {
+	for i := range interfaces {
+		t.interfaces.add(i.ID)
+	}
+}
+
 // touchedBetween compares two whole snapshots.
 func touchedBetween(a, b *policy.Snapshot) *touched {
-	t := touchedBy(a.Diff(b))
+	diff := a.Diff(b)
+	t := touchedBy(diff)
+	for _, c := range diff { // what Snapshot.With would have spelled out
+		for _, s := range []*policy.Snapshot{a, b} {
+			switch c := c.(type) {
+			case policy.PutInstance:
+				t.all(s.InterfacesOf(c.Instance.ID))
+			case policy.DeleteInstance:
+				t.all(s.InterfacesOf(c.ID))
+			case policy.PutOwner:
+				t.all(s.OwnedBy(c.Owner.ID))
+			case policy.DeleteOwner:
+				t.all(s.OwnedBy(c.ID))
+			}
+		}
+	}
 	if reflect.DeepEqual(a.Profile(), b.Profile()) {
 		return t
 	}

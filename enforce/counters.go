@@ -2,11 +2,14 @@ package enforce
 
 import (
 	"iter"
+	"maps"
+	"math"
 	"sync"
 	"sync/atomic"
 
 	"example.com/secgroup/compile/ir"
 	"example.com/secgroup/conntrack"
+	"example.com/secgroup/conntrack/packet"
 )
 
 // Counter counts what a rule decided: flows that it opened, and packets and
@@ -30,25 +33,57 @@ type account struct {
 	flows, packets, bytes atomic.Uint64
 }
 
+// maxBooks bounds the books that are kept. Of more compilers than that, one
+// after the other, the oldest one's sums are kept and its numbers forgotten.
+const maxBooks = 16
+
 func (e *Engine) newBook(since uint32) *book {
 	b := &book{since: since}
 	b.pages.Store(new([]*bookPage))
 	e.mu.Lock()
-	e.books = append(e.books, b)
-	e.mu.Unlock()
+	defer e.mu.Unlock()
+	if len(e.books) == maxBooks {
+		e.books[0].each(func(n ir.RuleNum, c Counter) {
+			if ref, ok := e.books[0].ref(nil, n); ok {
+				e.retired[ref] = e.retired[ref].plus(c)
+			}
+		})
+		e.books = e.books[1:]
+	}
+	e.books = append(e.books[:len(e.books):len(e.books)], b) // readers keep the old list
 	return b
 }
 
-// bookOf returns the book that a connection of that epoch is in.
+// bookOf returns the book that a connection of that epoch is in, nil if it is
+// no longer kept.
 func (e *Engine) bookOf(epoch uint32) *book {
 	e.mu.RLock()
 	defer e.mu.RUnlock()
-	for i := len(e.books) - 1; i > 0; i-- {
+	for i := len(e.books) - 1; i >= 0; i-- {
 		if e.books[i].since <= epoch {
 			return e.books[i]
 		}
 	}
-	return e.books[0]
+	return nil
+}
+
+// each calls f for every account that has counted anything.
+func (b *book) each(f func(ir.RuleNum, Counter)) {
+	for i, page := range *b.pages.Load() {
+		if page == nil {
+			continue
+		}
+		for k := range page {
+			a := &page[k]
+			if c := (Counter{a.flows.Load(), a.packets.Load(), a.bytes.Load()}); c != (Counter{}) {
+				f(ir.RuleNum(i*bookPageSize+k), c)
+			}
+		}
+	}
+}
+
+func (c Counter) plus(d Counter) Counter {
+	return Counter{c.Flows + d.Flows, c.Packets + d.Packets, c.Bytes + d.Bytes}
 }
 
 // at returns the account of rule n, made on first use.
@@ -77,6 +112,9 @@ func (b *book) grow(i int) []*bookPage {
 // add counts for rule n of p. What it adds may be negative in two's
 // complement: sums come out right.
 func (b *book) add(p *ir.Program, n ir.RuleNum, flows, packets, bytes uint64) {
+	if b == nil {
+		return
+	}
 	a := b.at(n)
 	if a.ref.Load() == nil && p != nil {
 		a.name(p, n)
@@ -100,26 +138,31 @@ func (a *account) name(p *ir.Program, n ir.RuleNum) {
 
 // ref returns where rule n came from, by the book or else by p.
 func (b *book) ref(p *ir.Program, n ir.RuleNum) (ir.RuleRef, bool) {
-	a := b.at(n)
-	if a.ref.Load() == nil && p != nil {
-		a.name(p, n)
+	if b == nil {
+		return ir.RuleRef{}, false
 	}
-	if ref := a.ref.Load(); ref != nil {
-		return *ref, true
+	pages := *b.pages.Load() // no account is made for a mere question: n may be anything
+	if i := int(n / bookPageSize); i < len(pages) && pages[i] != nil {
+		if ref := pages[i][n%bookPageSize].ref.Load(); ref != nil {
+			return *ref, true
+		}
+	}
+	if p != nil {
+		r, ok := p.Rule(n)
+		return r.Ref, ok
 	}
 	return ir.RuleRef{}, false
 }
 
-// rebook moves what a connection has counted so far to the rule that it was
-// opened by, before another one takes over: the new rule's account is lowered
-// by as much as the connection's own counters will add to it.
-func (e *Engine) rebook(prev *conntrack.Entry, g *generation, rule ir.RuleNum) {
+// rebook moves packets and bytes that a connection has counted so far to the
+// rule that it stood on, before another one takes over: the new rule's account
+// is lowered by as much as the connection's own counters will add to it.
+func (e *Engine) rebook(prev *conntrack.Entry, g *generation, rule ir.RuleNum, packets, bytes uint64) {
 	from := e.bookOf(prev.Epoch)
 	old := ir.RuleNum(prev.Mark)
 	if from == g.book && old == rule {
 		return
 	}
-	packets, bytes := prev.Total()
 	if old != 0 {
 		from.add(nil, old, 0, packets, bytes)
 	}
@@ -128,41 +171,78 @@ func (e *Engine) rebook(prev *conntrack.Entry, g *generation, rule ir.RuleNum) {
 	}
 }
 
+// uncount takes back a packet that the table has counted for a connection,
+// but that was refused or passes by a rule of its own.
+func (e *Engine) uncount(c conntrack.Conn, pkt *packet.Packet) {
+	if c.State == conntrack.Established && c.Mark != 0 {
+		e.bookOf(c.Epoch).add(nil, ir.RuleNum(c.Mark), 0, ^uint64(0), -uint64(pkt.Length))
+	}
+}
+
 // Counters yields flows, packets and bytes per rule since the engine was made,
-// in no order. It walks the connection table; while traffic flows, sums are
-// of slightly different moments.
+// in no order. It walks the connection table and frees what has expired. While
+// traffic flows, sums are of slightly different moments, but none is ever less
+// than one yielded before.
 func (e *Engine) Counters() iter.Seq2[ir.RuleRef, Counter] {
 	return func(yield func(ir.RuleRef, Counter) bool) {
-		sum := make(map[ir.RuleRef]Counter)
-		add := func(b *book, n ir.RuleNum, c Counter) {
-			if ref, ok := b.ref(nil, n); ok && c != (Counter{}) {
-				s := sum[ref]
-				sum[ref] = Counter{s.Flows + c.Flows, s.Packets + c.Packets, s.Bytes + c.Bytes}
-			}
-		}
-		for c := range e.table.All(e.now()) {
-			packets, bytes := c.Total()
-			if c.Mark != 0 {
-				add(e.bookOf(c.Epoch), ir.RuleNum(c.Mark), Counter{0, packets, bytes})
-			}
-		}
-		e.mu.RLock()
-		books := e.books
-		e.mu.RUnlock()
-		for _, b := range books {
-			for i, page := range *b.pages.Load() {
-				for k := range page {
-					a := &page[k]
-					add(b, ir.RuleNum(i*bookPageSize+k), Counter{a.flows.Load(), a.packets.Load(), a.bytes.Load()})
-				}
-			}
-		}
-		for ref, c := range sum {
+		for ref, c := range e.count() {
 			if !yield(ref, c) {
 				return
 			}
 		}
 	}
+}
+
+// count adds up. A connection that has expired but not been freed is neither
+// listed by the table nor in a book, hence the sweep. One that ends between the
+// books and the table is missed this time.
+func (e *Engine) count() map[ir.RuleRef]Counter {
+	var sum map[ir.RuleRef]Counter
+	add := func(b *book, n ir.RuleNum, c Counter) {
+		if ref, ok := b.ref(nil, n); ok {
+			sum[ref] = sum[ref].plus(c)
+		}
+	}
+	e.readers.Lock()
+	defer e.readers.Unlock()
+	now := e.now()
+	e.table.Sweep(now, math.MaxInt)
+	e.mu.RLock()
+	books := e.books
+	sum = maps.Clone(e.retired)
+	e.mu.RUnlock()
+	for _, b := range books {
+		b.each(func(n ir.RuleNum, c Counter) { add(b, n, c) })
+	}
+	for c := range e.table.All(now) {
+		if c.Mark != 0 {
+			packets, bytes := c.Total()
+			add(e.bookOf(c.Epoch), ir.RuleNum(c.Mark), Counter{0, packets, bytes})
+		}
+	}
+	for ref, c := range sum {
+		was := e.shown[ref]
+		c = Counter{later(was.Flows, c.Flows), later(was.Packets, c.Packets), later(was.Bytes, c.Bytes)}
+		if sum[ref] = c; c == (Counter{}) {
+			delete(sum, ref)
+		}
+	}
+	for ref, c := range e.shown {
+		if _, ok := sum[ref]; !ok {
+			sum[ref] = c
+		}
+	}
+	e.shown = maps.Clone(sum)
+	return sum
+}
+
+// later returns the reading now of a count that was, or was itself if now is
+// behind it or below zero for a moment: see rebook.
+func later(was, now uint64) uint64 {
+	if int64(now) < 0 {
+		return was
+	}
+	return max(was, now)
 }
 
 // Drops yields how many packets were refused for each reason, in order of

@@ -43,11 +43,19 @@ type Engine struct {
 	gen    atomic.Pointer[generation]
 	events sync.Pool // *Event
 
-	mu    sync.RWMutex // below: guards all
-	apply sync.Mutex   // serialises Apply
-	ports map[sg.InterfaceID]*Port
-	zones []*Port // by zone, from 1: who has it, or had it
-	books []*book
+	apply sync.Mutex // serialises Apply
+
+	mu      sync.RWMutex // guards what follows up to gone
+	ports   map[sg.InterfaceID]*Port
+	zones   []*Port // by zone, from 1: who has it, or had it
+	books   []*book
+	retired map[ir.RuleRef]Counter // sums of books that are no longer kept
+	gone    []conntrack.Zone       // given up since the last Apply
+
+	fragZones atomic.Uint32 // zones of fragments handed out: see portState
+
+	readers sync.Mutex             // guards shown
+	shown   map[ir.RuleRef]Counter // what Counters yielded last
 }
 
 var _ Backend = (*Engine)(nil)
@@ -63,7 +71,7 @@ type generation struct {
 
 // NewEngine returns an engine without a policy.
 func NewEngine(o Options) *Engine {
-	e := &Engine{opts: o, start: time.Now(), ports: make(map[sg.InterfaceID]*Port), zones: []*Port{nil}}
+	e := &Engine{opts: o, start: time.Now(), ports: make(map[sg.InterfaceID]*Port), zones: []*Port{nil}, retired: make(map[ir.RuleRef]Counter)}
 	if o.Now != nil {
 		e.start = o.Now()
 	}
@@ -119,7 +127,10 @@ func (e *Engine) Apply(_ context.Context, m *compile.Matcher) error {
 	case !p.SameLineage(old.matcher.Program()):
 		g.epoch = old.epoch + 1
 		g.book = e.newBook(g.epoch)
-	case p.Epoch() != old.matcher.Program().Epoch():
+	case p.Epoch() != old.matcher.Program().Epoch(), old.keep && !g.keep, p.Generation() < old.matcher.Program().Generation():
+		// Going back to an older matcher takes away what was added since, and
+		// what was kept without judging is judged now: neither moves the
+		// compiler's epoch.
 		g.epoch, g.book = old.epoch+1, old.book
 	default:
 		g.epoch, g.book = old.epoch, old.book
@@ -145,8 +156,8 @@ func (e *Engine) Matcher() *compile.Matcher {
 	return nil
 }
 
-// cut forgets the connections of interfaces that are gone and, if all, those
-// that g refuses.
+// cut forgets the connections of zones given up and, if all, those that g
+// refuses.
 func (e *Engine) cut(g *generation, gone map[conntrack.Zone]bool, all bool) {
 	e.table.Update(e.now(), func(c *conntrack.Entry) (conntrack.Mark, uint32, bool) {
 		if gone[c.Zone] {
@@ -164,7 +175,8 @@ func (e *Engine) cut(g *generation, gone map[conntrack.Zone]bool, all bool) {
 		if v.Action == sg.Drop || v.Stateless {
 			return 0, 0, false
 		}
-		e.rebook(c, g, v.Rule)
+		packets, bytes := c.Total()
+		e.rebook(c, g, v.Rule, packets, bytes)
 		return conntrack.Mark(v.Rule), g.epoch, true
 	})
 }

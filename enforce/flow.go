@@ -48,7 +48,7 @@ func opening(p *packet.Packet, d sg.Direction, dir conntrack.Dir) (sg.Direction,
 	if sg.Protocol(f.Protocol).HasPorts() {
 		f.Port = p.Tuple.SrcPort
 	}
-	f.ICMPType, f.ICMPCode = queryOf(f.Protocol, f.ICMPType), 0
+	f.ICMPType = queryOf(f.Protocol, f.ICMPType) // the code of a query is that of its answers: the table asks for it
 	return d.Opposite(), f
 }
 
@@ -91,18 +91,22 @@ func opensConnection(p *packet.Packet) bool {
 
 // spoofed reports whether a packet has an address that interface i may not
 // use. Unspecified and link-local sources, and link-local and multicast
-// destinations, stay possible: DHCP and neighbour discovery need them.
+// destinations, stay possible: DHCP and neighbour discovery need them. The
+// IPv4-mapped forms of such addresses are not meant: netip takes them for both
+// (RFC 4942 2.2).
 func spoofed(i *ir.Interface, d sg.Direction, t *packet.Tuple) bool {
 	src, dst := t.SrcAddr(), t.DstAddr()
 	if d == sg.Egress {
-		return !own(i, src) && !src.IsUnspecified() && !(src.Is6() && src.IsLinkLocalUnicast())
+		return !own(i, src) && !src.IsUnspecified() && !linkLocal6(src)
 	}
 	if contains(i.Addrs, src) {
 		return true // its own address, coming from outside
 	}
 	broadcast := dst == netip.AddrFrom4([4]byte{255, 255, 255, 255})
-	return !own(i, dst) && !dst.IsMulticast() && !broadcast && !(dst.Is6() && dst.IsLinkLocalUnicast())
+	return !own(i, dst) && !(dst.IsMulticast() && !dst.Is4In6()) && !broadcast && !linkLocal6(dst)
 }
+
+func linkLocal6(a netip.Addr) bool { return a.Is6() && !a.Is4In6() && a.IsLinkLocalUnicast() }
 
 func own(i *ir.Interface, a netip.Addr) bool { return contains(i.Addrs, a) || contains(i.Allow, a) }
 

@@ -25,6 +25,7 @@ type portState struct {
 	known bool
 	iface ir.Interface
 	zone  conntrack.Zone // the interface's own: never that of another, nor of a former one of the same id
+	frags conntrack.Zone // likewise for fragments, whose marks are numbers of one compiler only
 }
 
 // Port returns the packet path of one interface, the same for every call with
@@ -68,14 +69,23 @@ func (p *Port) resolve() *portState {
 	}
 	next := &portState{gen: gen}
 	next.iface, next.known = gen.matcher.Interface(p.id)
-	if next.known {
-		same := st != nil && st.known && st.iface.VPC == next.iface.VPC &&
-			(st.gen.book != gen.book || st.iface.Serial == next.iface.Serial)
-		if same {
-			next.zone = st.zone
-		} else {
-			next.zone = p.engine.newZone(p)
-		}
+	book := st != nil && st.gen.book == gen.book
+	same := st != nil && st.known && next.known && st.iface.VPC == next.iface.VPC &&
+		(!book || st.iface.Serial == next.iface.Serial)
+	switch {
+	case same:
+		next.zone = st.zone
+	case next.known:
+		next.zone = p.engine.newZone(p)
+	}
+	switch {
+	case same && book:
+		next.frags = st.frags
+	case next.known:
+		next.frags = conntrack.Zone(p.engine.fragZones.Add(1))
+	}
+	if st != nil && st.known && !same {
+		p.engine.giveUp(st.zone)
 	}
 	p.state.Store(next)
 	return next
@@ -86,6 +96,14 @@ func (e *Engine) newZone(p *Port) conntrack.Zone {
 	defer e.mu.Unlock()
 	e.zones = append(e.zones, p)
 	return conntrack.Zone(len(e.zones) - 1)
+}
+
+// giveUp notes a zone whose connections Apply is to forget. Whoever comes upon
+// the change first, a packet or Apply, notes it.
+func (e *Engine) giveUp(z conntrack.Zone) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.gone = append(e.gone, z)
 }
 
 // stateOf returns the state of the port that has zone z now, nil if none has.
@@ -108,14 +126,16 @@ func (e *Engine) resolvePorts() map[conntrack.Zone]bool {
 		ports = append(ports, p)
 	}
 	e.mu.RUnlock()
-	gone := make(map[conntrack.Zone]bool)
 	for _, p := range ports {
-		old := p.state.Load()
-		st := p.current()
-		if old != nil && old.known && old.zone != st.zone {
-			gone[old.zone] = true
-		}
+		p.current()
 	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	gone := make(map[conntrack.Zone]bool, len(e.gone))
+	for _, z := range e.gone {
+		gone[z] = true
+	}
+	e.gone = nil
 	return gone
 }
 
@@ -124,7 +144,7 @@ func (e *Engine) resolvePorts() map[conntrack.Zone]bool {
 func (p *Port) Filter(d sg.Direction, b []byte) ir.Verdict {
 	st := p.current()
 	if st == nil || !st.known || !d.Valid() {
-		return p.unknown(st)
+		return p.unknown(st, d, b)
 	}
 	return p.filter(st, p.engine.now(), d, b)
 }
@@ -135,8 +155,8 @@ func (p *Port) FilterBatch(d sg.Direction, pkts [][]byte, out []ir.Verdict) int 
 	out = out[:len(pkts)]
 	st := p.current()
 	if st == nil || !st.known || !d.Valid() {
-		for i := range out {
-			out[i] = p.unknown(st)
+		for i, b := range pkts {
+			out[i] = p.unknown(st, d, b)
 		}
 		return 0
 	}
@@ -151,12 +171,19 @@ func (p *Port) FilterBatch(d sg.Direction, pkts [][]byte, out []ir.Verdict) int 
 }
 
 // unknown drops: there is no policy, or none for this interface.
-func (p *Port) unknown(st *portState) ir.Verdict {
+func (p *Port) unknown(st *portState, d sg.Direction, b []byte) ir.Verdict {
 	v := ir.Verdict{Reason: ir.ReasonNoPolicy}
 	if st != nil {
 		v.Reason = ir.ReasonUnknownInterface
 	}
 	p.drops[v.Reason].Add(1)
+	if p.engine.opts.OnEvent != nil {
+		var pkt packet.Packet
+		if packet.Decode(b, &pkt) != nil {
+			pkt.Length = uint32(len(b))
+		}
+		p.event(st, FlowDenied, p.engine.now(), d, &pkt, v)
+	}
 	return v
 }
 
@@ -176,20 +203,22 @@ func (p *Port) filter(st *portState, now conntrack.Time, d sg.Direction, b []byt
 	v, conn := p.judge(st, now, d, &pkt)
 	if v.Action == sg.Drop {
 		if pkt.Fragment {
-			p.engine.table.CommitFragment(now, st.zone, side(d), &pkt, false, 0)
+			p.engine.table.CommitFragment(now, st.frags, side(d), &pkt, false, 0)
 		}
 		return p.drop(st, now, d, &pkt, v)
 	}
 	if pkt.Fragment {
-		got := p.engine.table.CommitFragment(now, st.zone, side(d), &pkt, true, conntrack.Mark(v.Rule))
+		got := p.engine.table.CommitFragment(now, st.frags, side(d), &pkt, true, conntrack.Mark(v.Rule))
 		if got != conntrack.FragAccept {
+			conn.Mark, conn.Epoch = conntrack.Mark(v.Rule), st.gen.epoch // as known left them
+			p.engine.uncount(conn, &pkt)
 			return p.drop(st, now, d, &pkt, ir.Verdict{Reason: ir.ReasonFragment})
 		}
 	}
 	if conn.State == conntrack.New && !v.Stateless {
 		return p.open(st, now, d, &pkt, v)
 	}
-	if !conn.Tracked() && v.Rule != 0 {
+	if v.Rule != 0 && (!conn.Tracked() || conn.State == conntrack.Related) {
 		st.gen.book.add(st.gen.matcher.Program(), v.Rule, 0, 1, uint64(pkt.Length))
 	}
 	return v
@@ -197,7 +226,7 @@ func (p *Port) filter(st *portState, now conntrack.Time, d sg.Direction, b []byt
 
 // trailing gives a fragment the verdict of its datagram's first one.
 func (p *Port) trailing(st *portState, now conntrack.Time, d sg.Direction, pkt *packet.Packet) ir.Verdict {
-	got, mark := p.engine.table.TrackFragment(now, st.zone, side(d), pkt)
+	got, mark := p.engine.table.TrackFragment(now, st.frags, side(d), pkt)
 	if got != conntrack.FragAccept {
 		return p.drop(st, now, d, pkt, ir.Verdict{Reason: ir.ReasonFragment})
 	}
@@ -214,10 +243,13 @@ func (p *Port) judge(st *portState, now conntrack.Time, d sg.Direction, pkt *pac
 	c := p.engine.table.Track(now, st.zone, side(d), pkt)
 	if c.State == conntrack.Established || c.State == conntrack.Related {
 		v, live := p.known(st, now, d, pkt, c)
-		if live || c.Dir == conntrack.Original || c.State == conntrack.Related {
+		if live {
 			return v, c
 		}
-		// A reply whose connection is no more stands on its own.
+		if c.State == conntrack.Established && c.Dir == conntrack.Original {
+			return v, conntrack.Conn{}
+		}
+		// A reply or an error whose connection is no more stands on its own.
 		c = p.engine.table.Track(now, st.zone, side(d), pkt)
 	}
 	v := st.gen.matcher.Match(st.iface.Index, d, FlowOf(pkt, d))
@@ -252,33 +284,54 @@ func (p *Port) known(st *portState, now conntrack.Time, d sg.Direction, pkt *pac
 	today := st.gen.matcher.Match(st.iface.Index, od, f)
 	switch {
 	case today.Action == sg.Accept && !today.Stateless:
-		p.remark(st, c, today.Rule)
+		p.remark(st, c, today.Rule, pkt)
 		v.Rule = today.Rule
 		return v, true
 	case again && today.Action == sg.Drop && (st.gen.keep || c.Epoch == st.gen.epoch):
+		p.engine.uncount(c, pkt)
 		return today, true // the old connection itself goes on
 	case st.gen.keep:
-		if c.Epoch < st.gen.book.since {
-			v.Rule = 0 // the rule that opened it has no number here
+		if st.newer(c) || c.Epoch < st.gen.book.since {
+			v.Rule = 0 // the rule that opened it may have no number here
 		}
-		p.remark(st, c, v.Rule)
+		p.remark(st, c, v.Rule, pkt)
 		return v, true
+	case st.newer(c):
+		p.engine.uncount(c, pkt)
+		return today, true // not for this packet's policy to end
 	}
+	p.engine.uncount(c, pkt)
 	p.engine.table.Delete(now, c)
 	return today, false
 }
 
-// remark records the rule that a connection stands on now.
-func (p *Port) remark(st *portState, c conntrack.Conn, rule ir.RuleNum) {
-	if prev, ok := p.engine.table.Remark(c, conntrack.Mark(rule), st.gen.epoch); ok {
-		p.engine.rebook(&prev, st.gen, rule)
+// newer reports whether a connection was judged by a later policy than that of
+// st, which was replaced while the packet was on its way.
+func (st *portState) newer(c conntrack.Conn) bool { return int32(c.Epoch-st.gen.epoch) > 0 }
+
+// remark records the rule that a connection stands on, from the packet pkt on.
+func (p *Port) remark(st *portState, c conntrack.Conn, rule ir.RuleNum, pkt *packet.Packet) {
+	if st.newer(c) {
+		return
 	}
+	prev, ok := p.engine.table.Remark(c, conntrack.Mark(rule), st.gen.epoch)
+	if !ok {
+		return
+	}
+	packets, bytes := prev.Total()
+	if c.State == conntrack.Established {
+		packets, bytes = packets-1, bytes-uint64(pkt.Length)
+	}
+	p.engine.rebook(&prev, st.gen, rule, packets, bytes)
 }
 
 // open tracks the flow that an accepted packet starts.
 func (p *Port) open(st *portState, now conntrack.Time, d sg.Direction, pkt *packet.Packet, v ir.Verdict) ir.Verdict {
 	c, err := p.engine.table.Commit(now, st.zone, side(d), pkt, conntrack.Mark(v.Rule), st.gen.epoch)
 	if err != nil {
+		if pkt.Fragment { // the rest must not pass either
+			p.engine.table.CommitFragment(now, st.frags, side(d), pkt, false, 0)
+		}
 		return p.drop(st, now, d, pkt, ir.Verdict{Reason: ir.ReasonTableFull})
 	}
 	prog := st.gen.matcher.Program()

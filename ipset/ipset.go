@@ -76,13 +76,18 @@ func (s *Set) Has(p netip.Prefix) bool {
 	return ok
 }
 
+// Note returns the description of entry p; ok is false if p is none.
+func (s *Set) Note(p netip.Prefix) (note string, ok bool) {
+	if s.entries == nil {
+		return "", false
+	}
+	return s.entries.Get(p)
+}
+
 // HasEntry reports whether e is an entry, with that description.
 func (s *Set) HasEntry(e Entry) bool {
-	if s.entries == nil {
-		return false
-	}
-	d, ok := s.entries.Get(e.Prefix)
-	return ok && d == e.Description
+	note, ok := s.Note(e.Prefix)
+	return ok && note == e.Description
 }
 
 // Contains reports whether any entry covers a. It costs one look-up per

@@ -8,13 +8,14 @@ import (
 
 // Interface is where groups attach: the unit of enforcement and of membership.
 type Interface struct {
-	ID     InterfaceID
-	VPC    VPCID
-	Owner  OwnerID
-	Kind   string         // what it belongs to ("vm", "bare-metal", "bucket"); profiles may ask
-	Addrs  []netip.Prefix // addresses and delegated prefixes of the interface
-	Groups []GroupID      // attach order; decides which rule a verdict names
-	Exempt []string       // names of platform rules that do not apply ("smtp")
+	ID       InterfaceID
+	VPC      VPCID
+	Owner    OwnerID
+	Instance InstanceID     // empty: it belongs to none
+	Kind     string         // what it belongs to ("vm", "bare-metal", "bucket"); profiles may ask
+	Addrs    []netip.Prefix // addresses and delegated prefixes of the interface
+	Groups   []GroupID      // attach order; decides which rule a verdict names
+	Exempt   []string       // names of platform rules that do not apply ("smtp")
 
 	// SourceGuard drops egress from, and ingress to, addresses that are in
 	// neither Addrs nor Allowed, and ingress from addresses in Addrs.
@@ -44,13 +45,7 @@ func (i *Interface) Validate() error {
 		}
 	}
 	validatePrefixes(&errs, "allowed", i.Allowed)
-	seen := make(map[GroupID]bool, len(i.Groups))
-	for n, g := range i.Groups {
-		if seen[g] {
-			errs.Add(fmt.Sprintf("groups[%d]", n), string(g), ErrDuplicate, "attached twice")
-		}
-		seen[g] = true
-	}
+	validateGroupList(&errs, i.Groups)
 	return errs.Err()
 }
 

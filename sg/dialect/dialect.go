@@ -19,7 +19,7 @@ func Profiles() []sg.Profile {
 // Profile returns the profile of that name, in any letter case.
 func Profile(name string) (sg.Profile, bool) {
 	for _, p := range Profiles() {
-		if strings.EqualFold(p.Name, name) {
+		if len(p.Name) == len(name) && strings.EqualFold(p.Name, name) { // the length tells U+017F from an s
 			return p, true
 		}
 	}

@@ -39,6 +39,19 @@ type (
 
 	// DeleteInterface deletes an interface.
 	DeleteInterface struct{ ID sg.InterfaceID }
+
+	// PutInstance creates or replaces an instance.
+	PutInstance struct{ Instance *sg.Instance }
+
+	// DeleteInstance deletes an instance. It fails with sg.ErrInUse while an
+	// interface belongs to it.
+	DeleteInstance struct{ ID sg.InstanceID }
+
+	// PutOwner creates or replaces what is special about an owner.
+	PutOwner struct{ Owner *sg.Owner }
+
+	// DeleteOwner forgets it.
+	DeleteOwner struct{ ID sg.OwnerID }
 )
 
 func (PutGroup) isChange()        {}
@@ -48,6 +61,10 @@ func (DeleteSet) isChange()       {}
 func (EditSet) isChange()         {}
 func (PutInterface) isChange()    {}
 func (DeleteInterface) isChange() {}
+func (PutInstance) isChange()     {}
+func (DeleteInstance) isChange()  {}
+func (PutOwner) isChange()        {}
+func (DeleteOwner) isChange()     {}
 
 // Revision numbers the committed states of a Store, from 1. The empty state
 // that a store begins with is revision 0.
@@ -55,7 +72,8 @@ type Revision uint64
 
 // Batch is what one transaction changed, in an order in which it can be
 // applied again. Consequences are spelled out: the batch of a DeleteGroup has
-// a PutInterface for each interface that lost the group.
+// a PutInterface for each interface that lost the group, and that of a
+// PutInstance or PutOwner one for each interface that it concerns.
 type Batch struct {
 	Revision Revision
 	Changes  []Change

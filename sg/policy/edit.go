@@ -9,9 +9,9 @@ import (
 )
 
 // With returns the policy that c leads to, and c with its consequences
-// spelled out. The order of changes within c does not matter for references:
-// only the outcome is judged. Its error is sg.Errors with every fault; s is
-// unchanged either way. The cost is that of the change, not of the policy.
+// spelled out and without what has no effect. The order of changes within c
+// does not matter for references: only the outcome is judged. Its error is
+// sg.Errors with every fault; s is unchanged either way. The cost is that of the change, not of the policy.
 func (s *Snapshot) With(c ...Change) (*Snapshot, []Change, error) {
 	e := newEditor(s)
 	for _, ch := range c {
@@ -33,12 +33,16 @@ type editor struct {
 	groups     map[sg.GroupID]bool // touched
 	sets       map[sg.SetID]bool
 	interfaces map[sg.InterfaceID]bool
+	instances  map[sg.InstanceID]bool
+	owners     map[sg.OwnerID]bool
+	concerned  []sg.InterfaceID // by a change of their instance or owner
 }
 
 func newEditor(s *Snapshot) *editor {
 	return &editor{
 		base: s, next: s.clone(),
 		groups: map[sg.GroupID]bool{}, sets: map[sg.SetID]bool{}, interfaces: map[sg.InterfaceID]bool{},
+		instances: map[sg.InstanceID]bool{}, owners: map[sg.OwnerID]bool{},
 	}
 }
 
@@ -68,9 +72,18 @@ func (e *editor) apply(c Change) {
 			return
 		}
 		e.detachAll(old)
+		e.member(old, false)
 		e.next.interfaces.Delete(c.ID)
 		e.interfaces[c.ID] = true
 		e.done = append(e.done, c)
+	case PutInstance:
+		e.putInstance(c.Instance)
+	case DeleteInstance:
+		e.deleteInstance(c.ID)
+	case PutOwner:
+		e.putOwner(c.Owner)
+	case DeleteOwner:
+		e.deleteOwner(c.ID)
 	default:
 		e.errs.Add("", nil, sg.ErrInvalid, "not a change")
 	}
@@ -81,7 +94,11 @@ func (e *editor) putGroup(g *sg.Group) {
 		e.errs.Add("groups", nil, sg.ErrRequired, "PutGroup without a group")
 		return
 	}
+	e.groups[g.ID] = true
 	if old, ok := e.next.groups.Get(g.ID); ok {
+		if equalGroups(old, g) {
+			return
+		}
 		e.forgetGroup(old)
 	}
 	e.next.groups.Set(g.ID, g)
@@ -93,7 +110,10 @@ func (e *editor) putGroup(g *sg.Group) {
 		}
 	}
 	e.next.names.Set(nameOf(g), struct{}{})
-	e.groups[g.ID] = true
+	if _, has := e.next.defaults.Get(g.VPC); g.Default && !has {
+		e.next.defaults.Set(g.VPC, g.ID)
+	}
+	e.count(g, 1)
 	e.done = append(e.done, PutGroup{g})
 }
 
@@ -110,6 +130,24 @@ func (e *editor) forgetGroup(old *sg.Group) {
 		}
 	}
 	e.next.names.Delete(nameOf(old))
+	if id, _ := e.next.defaults.Get(old.VPC); old.Default && id == old.ID {
+		e.next.defaults.Delete(old.VPC)
+	}
+	e.count(old, -1)
+}
+
+// count notes that the owner of g has n groups more.
+func (e *editor) count(g *sg.Group, n int) {
+	owner, ok := g.Scope.Owner()
+	if !ok {
+		return
+	}
+	have, _ := e.next.owned.Get(owner)
+	if have+n == 0 {
+		e.next.owned.Delete(owner)
+		return
+	}
+	e.next.owned.Set(owner, have+n)
 }
 
 func nameOf(g *sg.Group) groupName { return groupName{g.VPC, g.Scope.String(), g.Name, g.ID} }
@@ -120,10 +158,19 @@ func (e *editor) deleteGroup(id sg.GroupID) {
 		e.errs.Add(groupPath(id), nil, sg.ErrNotFound, "")
 		return
 	}
+	is := func(g sg.GroupID) bool { return g == id }
+	for _, n := range slices.Collect(e.next.boundTo(id)) {
+		c := n.Clone()
+		c.Groups = slices.DeleteFunc(c.Groups, is)
+		e.putInstance(c)
+	}
 	for _, i := range slices.Collect(e.next.Attached(id)) {
 		c := i.Clone()
-		c.Groups = slices.DeleteFunc(c.Groups, func(g sg.GroupID) bool { return g == id })
+		c.Groups = slices.DeleteFunc(c.Groups, is)
 		e.putInterface(c)
+	}
+	if e.next.profile.OnReferenced == sg.Cascade {
+		e.cascade(id)
 	}
 	e.forgetGroup(old)
 	e.next.groups.Delete(id)
@@ -136,8 +183,11 @@ func (e *editor) putSet(s *ipset.Set) {
 		e.errs.Add("sets", nil, sg.ErrRequired, "PutSet without a set")
 		return
 	}
-	e.next.sets.Set(s.ID, s)
 	e.sets[s.ID] = true
+	if old, ok := e.next.sets.Get(s.ID); ok && equalSets(old, s) {
+		return
+	}
+	e.next.sets.Set(s.ID, s)
 	e.done = append(e.done, PutSet{s})
 }
 
@@ -147,6 +197,7 @@ func (e *editor) editSet(c EditSet) {
 		e.errs.Add(setPath(c.ID), nil, sg.ErrNotFound, "")
 		return
 	}
+	e.sets[c.ID] = true
 	set := old.Clone()
 	var added []ipset.Entry
 	var removed []netip.Prefix
@@ -165,8 +216,10 @@ func (e *editor) editSet(c EditSet) {
 		}
 		added = append(added, entry)
 	}
+	if len(added)+len(removed) == 0 {
+		return
+	}
 	e.next.sets.Set(c.ID, set)
-	e.sets[c.ID] = true
 	e.done = append(e.done, EditSet{ID: c.ID, Add: added, Remove: removed})
 }
 
@@ -175,19 +228,41 @@ func (e *editor) putInterface(i *sg.Interface) {
 		e.errs.Add("interfaces", nil, sg.ErrRequired, "PutInterface without an interface")
 		return
 	}
+	e.interfaces[i.ID] = true
 	if old, ok := e.next.interfaces.Get(i.ID); ok {
+		if equalInterfaces(old, i) {
+			return
+		}
 		e.detachAll(old)
+		e.member(old, false)
 	}
 	e.next.interfaces.Set(i.ID, i)
-	for _, g := range i.Groups {
-		e.next.attached.Set(attachment{group: g, iface: i.ID}, struct{}{})
-	}
-	e.interfaces[i.ID] = true
+	e.member(i, true)
+	e.attachAll(i)
 	e.done = append(e.done, PutInterface{i})
 }
 
+func (e *editor) attachAll(i *sg.Interface) {
+	for _, g := range e.next.effective(i).Groups {
+		e.next.attached.Set(attachment{group: g, iface: i.ID}, struct{}{})
+	}
+}
+
 func (e *editor) detachAll(i *sg.Interface) {
-	for _, g := range i.Groups {
+	for _, g := range e.next.effective(i).Groups {
 		e.next.attached.Delete(attachment{group: g, iface: i.ID})
+	}
+}
+
+// member notes whose interface i is, or forgets it.
+func (e *editor) member(i *sg.Interface, is bool) {
+	for _, m := range []membership{{instance: i.Instance, iface: i.ID}, {owner: i.Owner, iface: i.ID}} {
+		switch {
+		case m.instance == "" && m.owner == "":
+		case is:
+			e.next.members.Set(m, struct{}{})
+		default:
+			e.next.members.Delete(m)
+		}
 	}
 }

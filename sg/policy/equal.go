@@ -8,14 +8,19 @@ import (
 )
 
 func equalInterfaces(a, b *sg.Interface) bool {
-	return a == b || a.ID == b.ID && a.VPC == b.VPC && a.Owner == b.Owner && a.Kind == b.Kind &&
+	return a == b || a.ID == b.ID && a.VPC == b.VPC && a.Owner == b.Owner && a.Kind == b.Kind && a.Instance == b.Instance &&
 		a.SourceGuard == b.SourceGuard && slices.Equal(a.Addrs, b.Addrs) && slices.Equal(a.Groups, b.Groups) &&
 		slices.Equal(a.Exempt, b.Exempt) && slices.Equal(a.Allowed, b.Allowed)
 }
 
+func equalInstances(a, b *sg.Instance) bool {
+	return a == b || a.ID == b.ID && a.Owner == b.Owner && a.Kind == b.Kind && slices.Equal(a.Groups, b.Groups)
+}
+
 func equalGroups(a, b *sg.Group) bool {
 	return a == b || a.ID == b.ID && a.Name == b.Name && a.Description == b.Description && a.VPC == b.VPC &&
-		a.Scope == b.Scope && a.Stateless == b.Stateless && slices.Equal(a.Rules, b.Rules)
+		a.Scope == b.Scope && a.Stateless == b.Stateless && a.Default == b.Default && a.Created.Equal(b.Created) &&
+		slices.Equal(a.Rules, b.Rules)
 }
 
 func equalSets(a, b *ipset.Set) bool {
@@ -34,7 +39,8 @@ func equalSets(a, b *ipset.Set) bool {
 	return true
 }
 
-// Diff returns changes that lead from s to next: With(Diff…) equals next.
+// Diff returns changes that lead from s to next, a policy of the same profile:
+// With(Diff…) equals next.
 // Objects that are the same pointer cost nothing.
 func (s *Snapshot) Diff(next *Snapshot) []Change {
 	var out []Change
@@ -53,9 +59,29 @@ func (s *Snapshot) Diff(next *Snapshot) []Change {
 			out = append(out, PutSet{set})
 		}
 	}
+	for o := range next.Owners() {
+		if old, ok := s.Owner(o.ID); !ok || !slices.Equal(old.Exempt, o.Exempt) {
+			out = append(out, PutOwner{o})
+		}
+	}
+	for n := range next.Instances() {
+		if old, ok := s.Instance(n.ID); !ok || !equalInstances(old, n) {
+			out = append(out, PutInstance{n})
+		}
+	}
 	for i := range next.Interfaces() {
 		if old, ok := s.Interface(i.ID); !ok || !equalInterfaces(old, i) {
 			out = append(out, PutInterface{i})
+		}
+	}
+	for n := range s.Instances() {
+		if _, ok := next.Instance(n.ID); !ok {
+			out = append(out, DeleteInstance{n.ID})
+		}
+	}
+	for o := range s.Owners() {
+		if _, ok := next.Owner(o.ID); !ok {
+			out = append(out, DeleteOwner{o.ID})
 		}
 	}
 	for g := range s.Groups() {

@@ -2,6 +2,7 @@ package policy
 
 import (
 	"fmt"
+	"slices"
 
 	"example.com/secgroup/sg"
 )
@@ -13,9 +14,12 @@ func (e *editor) rights(by sg.Actor) {
 	if by.Admin {
 		return
 	}
-	for id := range e.groups {
+	for _, id := range sorted(e.groups) {
 		old, had := e.base.groups.Get(id)
 		g, has := e.next.groups.Get(id)
+		if had && has && !by.CanEdit(old.Scope) && e.onlyLostRules(old, g) {
+			continue // a group that was deleted took rules of somebody else along
+		}
 		if had && !by.CanEdit(old.Scope) || has && !by.CanEdit(g.Scope) {
 			e.errs.Add(groupPath(id), nil, sg.ErrForbidden, "only its owner or an admin may change it")
 		}
@@ -23,16 +27,73 @@ func (e *editor) rights(by sg.Actor) {
 			e.references(by, g)
 		}
 	}
-	for id := range e.sets {
+	for _, id := range sorted(e.sets) {
 		old, had := e.base.sets.Get(id)
 		s, has := e.next.sets.Get(id)
 		if had && !by.CanEdit(old.Scope) || has && !by.CanEdit(s.Scope) {
 			e.errs.Add(setPath(id), nil, sg.ErrForbidden, "only its owner or an admin may change it")
 		}
 	}
-	for id := range e.interfaces {
+	for _, id := range sorted(e.interfaces) {
 		e.interfaceRights(by, id)
 	}
+	for _, id := range sorted(e.instances) {
+		e.instanceRights(by, id)
+	}
+	for _, id := range sorted(e.owners) {
+		e.errs.Add(ownerPath(id), nil, sg.ErrForbidden, "only an admin may change it")
+	}
+}
+
+func (e *editor) instanceRights(by sg.Actor, id sg.InstanceID) {
+	old, had := e.base.instances.Get(id)
+	n, has := e.next.instances.Get(id)
+	owns := func(n *sg.Instance) bool { return n.Owner != "" && n.Owner == by.ID }
+	if had && has && !owns(old) {
+		want := old.Clone()
+		want.Groups = e.surviving(old.Groups)
+		if len(want.Groups) < len(old.Groups) && equalInstances(want, n) {
+			return // a group that was deleted left an instance of somebody else
+		}
+	}
+	if had && !owns(old) || has && !owns(n) {
+		e.errs.Add(instancePath(id), nil, sg.ErrForbidden, "only its owner or an admin may change it")
+		return
+	}
+	if has {
+		e.attachable(by, instancePath(id), n.Groups)
+	}
+}
+
+// attachable reports groups that by may not see, and so not attach.
+func (e *editor) attachable(by sg.Actor, path string, groups []sg.GroupID) {
+	for n, gid := range groups {
+		if g, ok := e.next.groups.Get(gid); ok && !by.CanView(g.Scope) {
+			e.errs.Add(fmt.Sprintf("%s.groups[%d]", path, n), string(gid), sg.ErrForbidden, "belongs to another user")
+		}
+	}
+}
+
+// surviving returns the groups that exist still.
+func (e *editor) surviving(groups []sg.GroupID) (out []sg.GroupID) {
+	for _, g := range groups {
+		if _, ok := e.next.groups.Get(g); ok {
+			out = append(out, g)
+		}
+	}
+	return out
+}
+
+// onlyLostRules reports whether g is old without the rules, at least one, that
+// name groups which exist no more.
+func (e *editor) onlyLostRules(old, g *sg.Group) bool {
+	want := old.Clone()
+	want.Rules = slices.DeleteFunc(want.Rules, func(r sg.Rule) bool {
+		id, ok := r.Peer.Group()
+		_, has := e.next.groups.Get(id)
+		return ok && !has
+	})
+	return len(want.Rules) < len(old.Rules) && equalGroups(want, g)
 }
 
 // references reports rules that name a group or set that by may not see.
@@ -66,24 +127,49 @@ func (e *editor) interfaceRights(by sg.Actor, id sg.InterfaceID) {
 		e.errs.Add(interfacePath(id), nil, sg.ErrForbidden, "only its owner or an admin may change it")
 		return
 	}
+	e.operators(id, old, i)
 	if !has {
 		return
 	}
-	for n, gid := range i.Groups {
-		if g, ok := e.next.groups.Get(gid); ok && !by.CanView(g.Scope) {
-			e.errs.Add(fmt.Sprintf("%s.groups[%d]", interfacePath(id), n), string(gid), sg.ErrForbidden, "belongs to another user")
-		}
+	e.attachable(by, interfacePath(id), i.Groups)
+	if n, ok := e.next.instances.Get(i.Instance); ok && (n.Owner == "" || n.Owner != by.ID) {
+		e.errs.Add(interfacePath(id)+".instance", string(i.Instance), sg.ErrForbidden, "belongs to another user")
 	}
 }
 
-// onlyLostGroups reports whether i is old without groups that exist no more.
-func (e *editor) onlyLostGroups(old, i *sg.Interface) bool {
-	want := old.Clone()
-	want.Groups = want.Groups[:0]
-	for _, g := range old.Groups {
-		if _, ok := e.next.groups.Get(g); ok {
-			want.Groups = append(want.Groups, g)
+// operators reports what the owner of an interface, old before and i after,
+// must leave to an admin: the names of platform rules that do not apply to it,
+// and everything but the groups of an interface with a source guard. Either
+// would lift a rule that stands above every group.
+func (e *editor) operators(id sg.InterfaceID, old, i *sg.Interface) {
+	if i != nil {
+		for n, name := range i.Exempt {
+			if old == nil || !slices.Contains(old.Exempt, name) {
+				e.errs.Add(fmt.Sprintf("%s.exempt[%d]", interfacePath(id), n), name, sg.ErrForbidden, "only an admin may exempt from a platform rule")
+			}
 		}
 	}
+	if old == nil || !old.SourceGuard {
+		return
+	}
+	same := false
+	if i != nil {
+		c := i.Clone()
+		c.Groups, c.Exempt = old.Groups, old.Exempt
+		same = equalInterfaces(old, c)
+	}
+	if !same {
+		e.errs.Add(interfacePath(id)+".source_guard", nil, sg.ErrForbidden, "of an interface with a source guard, its owner may change the groups only")
+	}
+}
+
+// onlyLostGroups reports whether i is old without the groups, at least one,
+// that exist no more.
+func (e *editor) onlyLostGroups(old, i *sg.Interface) bool {
+	if len(i.Groups) == len(old.Groups) {
+		return false
+	}
+	want := old.Clone()
+	want.Groups = e.surviving(old.Groups)
 	return equalInterfaces(want, i)
 }

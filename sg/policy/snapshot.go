@@ -5,6 +5,7 @@ package policy
 import (
 	"cmp"
 	"iter"
+	"slices"
 
 	"example.com/secgroup/ipset"
 	"example.com/secgroup/sg"
@@ -19,15 +20,34 @@ type Snapshot struct {
 	groups     *cow.Map[sg.GroupID, *sg.Group]
 	sets       *cow.Map[sg.SetID, *ipset.Set]
 	interfaces *cow.Map[sg.InterfaceID, *sg.Interface]
+	instances  *cow.Map[sg.InstanceID, *sg.Instance]
+	owners     *cow.Map[sg.OwnerID, *sg.Owner]
 
-	attached *cow.Map[attachment, struct{}] // which interfaces a group has
+	attached *cow.Map[attachment, struct{}] // which interfaces a group has, by itself or by their instance
+	members  *cow.Map[membership, struct{}] // which interfaces an instance or owner has
+	bound    *cow.Map[binding, struct{}]    // which instances a group is attached to
+	defaults *cow.Map[sg.VPCID, sg.GroupID] // the default group of a VPC
 	refs     *cow.Map[reference, int]       // how many rules of a group name a peer
 	names    *cow.Map[groupName, struct{}]
+	owned    *cow.Map[sg.OwnerID, int] // how many groups an owner has
 }
 
 type attachment struct {
 	group sg.GroupID
 	iface sg.InterfaceID
+}
+
+// membership is an interface of an instance or, with instance empty, of an
+// owner.
+type membership struct {
+	instance sg.InstanceID
+	owner    sg.OwnerID
+	iface    sg.InterfaceID
+}
+
+type binding struct {
+	group    sg.GroupID
+	instance sg.InstanceID
 }
 
 type reference struct {
@@ -50,11 +70,22 @@ func New(p sg.Profile) (*Snapshot, error) {
 		errs.Merge("profile", err)
 		return nil, errs.Err()
 	}
+	p.UngroupedKinds, p.Platform = slices.Clone(p.UngroupedKinds), slices.Clone(p.Platform)
+	p.NewGroup, p.DefaultGroup, p.BeyondAny = slices.Clone(p.NewGroup), slices.Clone(p.DefaultGroup), slices.Clone(p.BeyondAny)
 	return &Snapshot{
 		profile:    &p,
 		groups:     cow.New[sg.GroupID, *sg.Group](cmp.Compare[sg.GroupID]),
 		sets:       cow.New[sg.SetID, *ipset.Set](cmp.Compare[sg.SetID]),
 		interfaces: cow.New[sg.InterfaceID, *sg.Interface](cmp.Compare[sg.InterfaceID]),
+		instances:  cow.New[sg.InstanceID, *sg.Instance](cmp.Compare[sg.InstanceID]),
+		owners:     cow.New[sg.OwnerID, *sg.Owner](cmp.Compare[sg.OwnerID]),
+		defaults:   cow.New[sg.VPCID, sg.GroupID](cmp.Compare[sg.VPCID]),
+		members: cow.New[membership, struct{}](func(a, b membership) int {
+			return cmp.Or(cmp.Compare(a.instance, b.instance), cmp.Compare(a.owner, b.owner), cmp.Compare(a.iface, b.iface))
+		}),
+		bound: cow.New[binding, struct{}](func(a, b binding) int {
+			return cmp.Or(cmp.Compare(a.group, b.group), cmp.Compare(a.instance, b.instance))
+		}),
 		attached: cow.New[attachment, struct{}](func(a, b attachment) int {
 			return cmp.Or(cmp.Compare(a.group, b.group), cmp.Compare(a.iface, b.iface))
 		}),
@@ -65,6 +96,7 @@ func New(p sg.Profile) (*Snapshot, error) {
 			return cmp.Or(cmp.Compare(a.vpc, b.vpc), cmp.Compare(a.scope, b.scope), cmp.Compare(a.name, b.name),
 				cmp.Compare(a.group, b.group))
 		}),
+		owned: cow.New[sg.OwnerID, int](cmp.Compare[sg.OwnerID]),
 	}, nil
 }
 
@@ -100,13 +132,35 @@ func (s *Snapshot) Sets() iter.Seq[*ipset.Set] { return values(s.sets) }
 // Interfaces yields every interface in order of id.
 func (s *Snapshot) Interfaces() iter.Seq[*sg.Interface] { return values(s.interfaces) }
 
+// Instance returns an instance by id.
+func (s *Snapshot) Instance(id sg.InstanceID) (*sg.Instance, bool) { return s.instances.Get(id) }
+
+// Instances yields every instance in order of id.
+func (s *Snapshot) Instances() iter.Seq[*sg.Instance] { return values(s.instances) }
+
+// Owner returns what is special about an owner.
+func (s *Snapshot) Owner(id sg.OwnerID) (*sg.Owner, bool) { return s.owners.Get(id) }
+
+// Owners yields every owner that something is special about, in order of id.
+func (s *Snapshot) Owners() iter.Seq[*sg.Owner] { return values(s.owners) }
+
+// DefaultGroup returns the default group of a VPC, if it has one.
+func (s *Snapshot) DefaultGroup(id sg.VPCID) (*sg.Group, bool) {
+	g, ok := s.defaults.Get(id)
+	if !ok {
+		return nil, false
+	}
+	return s.groups.Get(g)
+}
+
 // Size is the number of objects in a Snapshot.
 type Size struct{ Groups, Sets, Interfaces int }
 
 // Size returns how many groups, IP sets and interfaces there are.
 func (s *Snapshot) Size() Size { return Size{s.groups.Len(), s.sets.Len(), s.interfaces.Len()} }
 
-// Attached yields the interfaces that group id is attached to, in order of id.
+// Attached yields the interfaces that group id is attached to, by themselves
+// or by their instance, in order of id.
 func (s *Snapshot) Attached(id sg.GroupID) iter.Seq[*sg.Interface] {
 	return func(yield func(*sg.Interface) bool) {
 		for a := range s.attached.From(attachment{group: id}) {
@@ -164,8 +218,14 @@ func (s *Snapshot) clone() *Snapshot {
 		groups:     s.groups.Clone(),
 		sets:       s.sets.Clone(),
 		interfaces: s.interfaces.Clone(),
+		instances:  s.instances.Clone(),
+		owners:     s.owners.Clone(),
+		members:    s.members.Clone(),
+		bound:      s.bound.Clone(),
+		defaults:   s.defaults.Clone(),
 		attached:   s.attached.Clone(),
 		refs:       s.refs.Clone(),
 		names:      s.names.Clone(),
+		owned:      s.owned.Clone(),
 	}
 }

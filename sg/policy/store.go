@@ -3,6 +3,7 @@ package policy
 import (
 	"context"
 	"errors"
+	"fmt"
 	"iter"
 	"sync"
 	"sync/atomic"
@@ -53,24 +54,40 @@ func (s *Store) Snapshot() (*Snapshot, Revision) {
 }
 
 // Update runs fn and commits all of its changes or none. It returns the new
-// revision, or the unchanged one if fn changed nothing. The error is that of
-// fn, or sg.Errors with every fault: rights, quotas, references and
-// duplicates are checked at commit. fn must not call Update.
+// revision, or the unchanged one if nothing that fn did had an effect. The
+// error is that of fn, or sg.Errors with every fault: rights, quotas,
+// references and duplicates are checked at commit. fn must not call Update.
 func (s *Store) Update(by sg.Actor, fn func(*Tx) error) (Revision, error) {
+	return s.update(by, nil, fn)
+}
+
+// UpdateAt is Update for who has read revision at and builds on it: it fails
+// with sg.ErrConflict, and does not call fn, if the store has moved on.
+func (s *Store) UpdateAt(by sg.Actor, at Revision, fn func(*Tx) error) (Revision, error) {
+	return s.update(by, &at, fn)
+}
+
+func (s *Store) update(by sg.Actor, at *Revision, fn func(*Tx) error) (Revision, error) {
 	s.write.Lock()
 	defer s.write.Unlock()
 	now := s.now.Load()
+	if at != nil && *at != now.revision {
+		return now.revision, sg.Errors{{Path: "revision", Value: uint64(*at), Err: sg.ErrConflict,
+			Detail: fmt.Sprintf("the store is at revision %d", now.revision)}}
+	}
 	tx := &Tx{by: by, editor: newEditor(now.snapshot)}
 	defer func() { tx.editor = nil }()
 	if err := fn(tx); err != nil {
 		return now.revision, err
 	}
-	if len(tx.editor.done) == 0 && len(tx.editor.errs) == 0 {
-		return now.revision, nil
-	}
 	tx.editor.rights(by)
+	tx.editor.lasting()
+	tx.editor.addDefaults()
 	if err := tx.editor.validate(); err != nil {
 		return now.revision, err
+	}
+	if len(tx.editor.done) == 0 {
+		return now.revision, nil
 	}
 	rev := now.revision + 1
 	history := append(now.history, Batch{rev, tx.editor.done})

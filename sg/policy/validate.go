@@ -1,7 +1,9 @@
 package policy
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -27,21 +29,36 @@ func (s *Snapshot) Validate() error {
 	for id := range s.interfaces.All() {
 		e.interfaces[id] = true
 	}
+	for id := range s.instances.All() {
+		e.instances[id] = true
+	}
+	for id := range s.owners.All() {
+		e.owners[id] = true
+	}
 	return e.validate()
 }
 
 // validate judges what was touched, and what refers to it, in the outcome.
 func (e *editor) validate() error {
 	e.widen()
-	for id := range e.groups {
+	newest := map[sg.OwnerID]sg.GroupID{} // of the groups touched, to name one
+	for _, id := range sorted(e.groups) {
+		e.defaultGroup(id)
 		if g, ok := e.next.groups.Get(id); ok {
+			if owner, ok := g.Scope.Owner(); ok {
+				newest[owner] = id
+			}
 			e.errs.Merge(groupPath(id), g.Validate())
 			e.group(g)
 		} else {
 			e.inUse(groupPath(id), sg.PeerGroup(id))
 		}
 	}
-	for id := range e.sets {
+	for _, owner := range slices.Sorted(maps.Keys(newest)) {
+		usage, _ := e.next.owned.Get(owner)
+		e.quota(groupPath(newest[owner])+".scope", "groups per owner", usage, e.next.profile.Quota.GroupsPerOwner)
+	}
+	for _, id := range sorted(e.sets) {
 		if s, ok := e.next.sets.Get(id); ok {
 			e.errs.Merge(setPath(id), s.Validate())
 			e.set(s)
@@ -49,14 +66,26 @@ func (e *editor) validate() error {
 			e.inUse(setPath(id), sg.PeerSet(id))
 		}
 	}
-	for id := range e.interfaces {
+	for _, id := range sorted(e.interfaces) {
 		if i, ok := e.next.interfaces.Get(id); ok {
 			e.errs.Merge(interfacePath(id), i.Validate())
 			e.iface(i)
 		}
 	}
+	for _, id := range sorted(e.instances) {
+		e.instance(id)
+	}
+	for _, id := range sorted(e.owners) {
+		if o, ok := e.next.owners.Get(id); ok {
+			e.errs.Merge(ownerPath(id), o.Validate())
+		}
+	}
 	return e.errs.Err()
 }
+
+// sorted returns the ids in order, so that faults come in the same order each
+// time.
+func sorted[K cmp.Ordered](ids map[K]bool) []K { return slices.Sorted(maps.Keys(ids)) }
 
 // widen marks as touched whatever depends on a touched object in a way that
 // its change can break.
@@ -87,7 +116,7 @@ func (e *editor) widen() {
 	for _, id := range groups {
 		e.groups[id] = true
 	}
-	for _, id := range interfaces {
+	for _, id := range append(interfaces, e.concerned...) {
 		e.interfaces[id] = true
 	}
 }
@@ -119,7 +148,7 @@ func (e *editor) group(g *sg.Group) {
 						n++
 					}
 				}
-				e.quota(path+".rules", d.String()+" rules per group for "+f.String(), n, limit)
+				e.quota(path+".rules."+d.String(), d.String()+" rules per group for "+f.String(), n, limit)
 			}
 		}
 	}
@@ -153,7 +182,7 @@ func (e *editor) rule(path string, g *sg.Group, r sg.Rule) {
 		switch {
 		case !found:
 			e.errs.Add(path+".peer", string(id), sg.ErrNotFound, "no such group")
-		case remote.VPC != g.VPC:
+		case remote.VPC != g.VPC && !e.next.floats(remote) && !e.next.floats(g):
 			e.errs.Add(path+".peer", string(id), sg.ErrInvalid, "the group is in VPC "+strconv.Quote(string(remote.VPC)))
 		}
 	}
@@ -177,6 +206,12 @@ func (e *editor) set(s *ipset.Set) {
 
 func (e *editor) iface(i *sg.Interface) {
 	path, p := interfacePath(i.ID), e.next.profile
+	if i.Instance != "" {
+		if _, ok := e.next.instances.Get(i.Instance); !ok && !e.instances[i.Instance] {
+			e.errs.Add(path+".instance", string(i.Instance), sg.ErrNotFound, "no such instance")
+		}
+	}
+	i = e.next.effective(i)
 	if len(i.Groups) == 0 && !p.MayBeUngrouped(i.Kind) {
 		e.errs.Add(path+".groups", nil, sg.ErrRequired, "profile "+p.Name+" wants at least one group per interface")
 	}
@@ -187,7 +222,7 @@ func (e *editor) iface(i *sg.Interface) {
 		switch {
 		case !ok:
 			e.errs.Add(fmt.Sprintf("%s.groups[%d]", path, n), string(id), sg.ErrNotFound, "no such group")
-		case g.VPC != i.VPC:
+		case g.VPC != i.VPC && !e.next.floats(g):
 			e.errs.Add(fmt.Sprintf("%s.groups[%d]", path, n), string(id), sg.ErrInvalid,
 				fmt.Sprintf("the group is in VPC %q, the interface in %q", g.VPC, i.VPC))
 		default:

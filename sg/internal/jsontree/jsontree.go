@@ -8,14 +8,19 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
+	"slices"
 	"strconv"
+	"strings"
 
 	"example.com/secgroup/sg"
 )
 
 // maxDepth bounds the nesting of a document.
 const maxDepth = 32
+
+// MaxFaults bounds how many faults are noted, and so what a hostile document
+// can cost; those found after that many are dropped.
+const MaxFaults = 1000
 
 // node is one JSON value.
 type node struct {
@@ -37,7 +42,7 @@ type Object struct {
 	Path string
 	n    *node
 	errs *sg.Errors
-	read map[string]bool
+	read []string // few
 }
 
 // Parse reads a document that is one JSON object. Faults in the fields are
@@ -52,11 +57,7 @@ func Parse(b []byte, errs *sg.Errors) (*Object, error) {
 		}
 	}
 	if err != nil {
-		if errors.Is(err, io.EOF) {
-			err = errors.New("the document ends too early")
-		}
-		line, column := position(b, dec.InputOffset())
-		return nil, &sg.FieldError{Err: sg.ErrInvalid, Detail: fmt.Sprintf("line %d, column %d: %v", line, column, err)}
+		return nil, located(b, err, dec.InputOffset())
 	}
 	if n.kind != "object" {
 		return nil, &sg.FieldError{Err: sg.ErrInvalid, Detail: "want a JSON object, not " + article(n.kind)}
@@ -64,14 +65,30 @@ func Parse(b []byte, errs *sg.Errors) (*Object, error) {
 	return newObject("", n, errs), nil
 }
 
-func position(b []byte, offset int64) (line, column int) {
-	before := b[:min(int(offset), len(b))]
-	return bytes.Count(before, []byte{'\n'}) + 1, len(before) - bytes.LastIndexByte(before, '\n')
+// located says at which line and column, in bytes, from 1, b is faulty. The
+// decoder knows the last token only; the scan of the whole knows the place.
+func located(b []byte, err error, offset int64) error {
+	var syntax *json.SyntaxError
+	if depth := new(depthError); !errors.As(err, &depth) && errors.As(json.Unmarshal(b, new(json.RawMessage)), &syntax) {
+		err, offset = syntax, syntax.Offset-1
+		text, blank := syntax.Error(), bytes.HasSuffix(b, []byte{' '})
+		if strings.HasPrefix(text, "unexpected end") || // or ends inside a word, which the scan ends by a blank of its own
+			!blank && offset+1 == int64(len(b)) && strings.HasPrefix(text, "invalid character ' '") {
+			err, offset = errors.New("the document ends too early"), int64(len(b))
+		}
+	}
+	before := b[:max(0, min(int(offset), len(b)))]
+	line, column := bytes.Count(before, []byte{'\n'})+1, len(before)-bytes.LastIndexByte(before, '\n')
+	return &sg.FieldError{Err: sg.ErrInvalid, Detail: fmt.Sprintf("line %d, column %d: %v", line, column, err)}
 }
+
+type depthError struct{}
+
+func (*depthError) Error() string { return fmt.Sprintf("nested deeper than %d", maxDepth) }
 
 func parse(dec *json.Decoder, depth int) (*node, error) {
 	if depth > maxDepth {
-		return nil, fmt.Errorf("nested deeper than %d", maxDepth)
+		return nil, new(depthError)
 	}
 	tok, err := dec.Token()
 	if err != nil {
@@ -115,32 +132,55 @@ func parse(dec *json.Decoder, depth int) (*node, error) {
 }
 
 func newObject(path string, n *node, errs *sg.Errors) *Object {
-	o := &Object{Path: path, n: n, errs: errs, read: map[string]bool{}}
-	seen := map[string]bool{}
+	o := &Object{Path: path, n: n, errs: errs}
+	if len(n.fields) < 2 {
+		return o
+	}
+	seen := make(map[string]int, len(n.fields))
 	for _, f := range n.fields {
-		if seen[f.key] {
-			o.Fault(f.key, nil, sg.ErrDuplicate, "the field stands twice")
+		if seen[f.key]++; seen[f.key] == 2 {
+			o.Fault(f.key, nil, sg.ErrDuplicate, "the field stands more than once")
 		}
-		seen[f.key] = true
 	}
 	return o
 }
 
-// At returns the path of a field of o.
-func (o *Object) At(key string) string { return sg.JoinPath(o.Path, key) }
+// At returns the path of a field of o. A key that could be taken for something
+// else in a path is quoted, as in security_groups[0]["a.b"].
+func (o *Object) At(key string) string {
+	for _, c := range key {
+		if c != '_' && c != '-' && !('0' <= c && c <= '9') && !('a' <= c && c <= 'z') && !('A' <= c && c <= 'Z') {
+			return o.Path + "[" + strconv.Quote(key) + "]"
+		}
+	}
+	if key == "" {
+		return o.Path + `[""]`
+	}
+	return sg.JoinPath(o.Path, key)
+}
 
 // Fault notes a fault of a field.
 func (o *Object) Fault(key string, value any, kind error, detail string) {
-	o.errs.Add(o.At(key), value, kind, detail)
+	o.fault(o.At(key), value, kind, detail)
 }
 
-// Merge notes the faults in err below a field.
-func (o *Object) Merge(key string, err error) { o.errs.Merge(o.At(key), err) }
+func (o *Object) fault(path string, value any, kind error, detail string) {
+	if len(*o.errs) < MaxFaults {
+		o.errs.Add(path, value, kind, detail)
+	}
+}
+
+// Merge notes the faults in err below a field, or an element of it.
+func (o *Object) Merge(field string, err error) {
+	if len(*o.errs) < MaxFaults {
+		o.errs.Merge(sg.JoinPath(o.Path, field), err)
+	}
+}
 
 // get returns a field of the wanted kind; nil if it is absent or of another
 // kind, which is a fault.
 func (o *Object) get(key, kind string) *node {
-	o.read[key] = true
+	o.read = append(o.read, key)
 	for _, f := range o.n.fields {
 		if f.key != key {
 			continue
@@ -216,7 +256,7 @@ func (o *Object) Int(key string, low, high int) (v int, ok bool) {
 		return 0, false
 	}
 	v, err := strconv.Atoi(n.text)
-	if err != nil || v < low || v > high || v == math.MinInt {
+	if err != nil || v < low || v > high {
 		o.Fault(key, n.text, sg.ErrInvalid, fmt.Sprintf("want a whole number from %d to %d", low, high))
 		return 0, false
 	}
@@ -224,17 +264,21 @@ func (o *Object) Int(key string, low, high int) (v int, ok bool) {
 }
 
 // Objects returns the elements of a list of objects; ok is false if the list
-// is absent, which is not the same as empty.
+// is absent, which is not the same as empty. An element of another kind is a
+// fault and left out. There may be elements missing once there are MaxFaults.
 func (o *Object) Objects(key string) (list []*Object, ok bool) {
 	n := o.get(key, "array")
 	if n == nil {
 		return nil, false
 	}
 	for i, item := range n.items {
+		if len(*o.errs) >= MaxFaults {
+			break
+		}
 		path := fmt.Sprintf("%s[%d]", o.At(key), i)
 		if item.kind != "object" {
-			o.errs.Add(path, nil, sg.ErrInvalid, "want an object, not "+article(item.kind))
-			item = &node{kind: "object"}
+			o.fault(path, nil, sg.ErrInvalid, "want an object, not "+article(item.kind))
+			continue
 		}
 		list = append(list, newObject(path, item, o.errs))
 	}
@@ -242,7 +286,8 @@ func (o *Object) Objects(key string) (list []*Object, ok bool) {
 }
 
 // Strings returns the elements of a list of texts. An element of another kind
-// is a fault and stands as "".
+// is a fault and stands as "". There may be elements missing once there are
+// MaxFaults.
 func (o *Object) Strings(key string) []string {
 	n := o.get(key, "array")
 	if n == nil {
@@ -250,8 +295,11 @@ func (o *Object) Strings(key string) []string {
 	}
 	var list []string
 	for i, item := range n.items {
+		if len(*o.errs) >= MaxFaults {
+			break
+		}
 		if item.kind != "string" {
-			o.errs.Add(fmt.Sprintf("%s[%d]", o.At(key), i), nil, sg.ErrInvalid, "want a string, not "+article(item.kind))
+			o.fault(fmt.Sprintf("%s[%d]", o.At(key), i), nil, sg.ErrInvalid, "want a string, not "+article(item.kind))
 			item = &node{kind: "string"}
 		}
 		list = append(list, item.text)
@@ -263,7 +311,7 @@ func (o *Object) Strings(key string) []string {
 func (o *Object) Done() {
 	told := map[string]bool{}
 	for _, f := range o.n.fields {
-		if !o.read[f.key] && !told[f.key] {
+		if !slices.Contains(o.read, f.key) && !told[f.key] {
 			told[f.key] = true
 			o.Fault(f.key, nil, sg.ErrUnknown, "")
 		}

@@ -1,0 +1,208 @@
+package bench_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"testing"
+
+	"example.com/secgroup/bench/workload"
+	"example.com/secgroup/compile"
+	"example.com/secgroup/compile/ir"
+	"example.com/secgroup/conntrack/packet"
+	"example.com/secgroup/sg"
+	"example.com/secgroup/sg/policy"
+)
+
+// sizes are those of the workloads W10 to W10k.
+var sizes = []int{10, 100, 1_000, 10_000}
+
+// flowsPerCase is a power of two, so that a benchmark goes round its flows
+// with a mask.
+const flowsPerCase = 1 << 9
+
+// world is one workload: a policy, its matcher, and flows that it accepts and
+// refuses, by family. It is made once and only read.
+type world struct {
+	policy  *policy.Snapshot
+	matcher *compile.Matcher
+	index   uint32 // of the one interface
+	allow   map[sg.Family][]workload.Flow
+	deny    map[sg.Family][]workload.Flow
+}
+
+var worlds sync.Map // by number of rules: func() *world
+
+// worldOf returns the workload of n rules.
+func worldOf(n int) *world {
+	w, _ := worlds.LoadOrStore(n, sync.OnceValue(func() *world {
+		r := rand.New(rand.NewPCG(uint64(n), 1))
+		return newWorld(r, workload.Single(workload.Rules(r, n)))
+	}))
+	return w.(func() *world)()
+}
+
+func newWorld(r *rand.Rand, s *policy.Snapshot) *world {
+	m, err := compile.Compile(s)
+	if err != nil {
+		panic(err)
+	}
+	i, _ := m.Interface(workload.SingleInterface)
+	return &world{
+		policy: s, matcher: m, index: i.Index,
+		allow: sorted(workload.Flows(r, m.Program(), 8*flowsPerCase, 1)),
+		deny:  sorted(workload.Flows(r, m.Program(), 8*flowsPerCase, 0)),
+	}
+}
+
+// sorted returns the ingress flows of each family, as many as fit a case: the
+// rules of W10 to W10k are for ingress.
+func sorted(flows []workload.Flow) map[sg.Family][]workload.Flow {
+	out := make(map[sg.Family][]workload.Flow)
+	for _, f := range flows {
+		if k := sg.FamilyOf(f.Remote); f.Direction == sg.Ingress && len(out[k]) < flowsPerCase {
+			out[k] = append(out[k], f)
+		}
+	}
+	return out
+}
+
+// verify compares the matcher with the reference interpreter on every flow
+// that is going to be timed. It is here, and not in a test only, so that no
+// figure is ever that of a wrong answer.
+func (w *world) verify(tb testing.TB, want sg.Action, flows []workload.Flow) {
+	tb.Helper()
+	if len(flows) != flowsPerCase {
+		tb.Fatalf("%d flows instead of %d", len(flows), flowsPerCase)
+	}
+	w.verifySome(tb, want, flows, len(flows))
+}
+
+// verifySome compares all flows with the outcome that they were made for, and
+// the first n with the interpreter too: it scans every entry of a set.
+func (w *world) verifySome(tb testing.TB, want sg.Action, flows []workload.Flow, n int) {
+	tb.Helper()
+	prog := w.matcher.Program()
+	for i, f := range flows {
+		got := w.matcher.Match(w.index, f.Direction, f.Flow)
+		if got.Action != want {
+			tb.Fatalf("%+v: Match gives %+v, the workload wants %v", f, got, want)
+		}
+		if i < n {
+			if v := prog.Eval(f.Interface, f.Direction, f.Flow); got != v {
+				tb.Fatalf("%+v: Match gives %+v, Eval %+v", f, got, v)
+			}
+		}
+	}
+}
+
+// tcpOnly returns the flows of TCP, the first ones again where there are not
+// enough.
+func tcpOnly(flows []workload.Flow) []workload.Flow {
+	var tcp []workload.Flow
+	for _, f := range flows {
+		if sg.Protocol(f.Protocol) == sg.TCP {
+			tcp = append(tcp, f)
+		}
+	}
+	for i := 0; len(tcp) < flowsPerCase; i++ {
+		tcp = append(tcp, tcp[i])
+	}
+	return tcp[:flowsPerCase]
+}
+
+// families are the cases of a benchmark that has both.
+var families = []sg.Family{sg.IPv4, sg.IPv6}
+
+// TestWorlds: the flows that are timed have the verdict that Program.Eval
+// gives. Benchmarks check it again, W10k included.
+func TestWorlds(t *testing.T) {
+	for _, n := range sizes {
+		if n > 1_000 {
+			continue // the interpreter takes a millisecond per flow
+		}
+		w := worldOf(n)
+		for _, f := range families {
+			w.verify(t, sg.Accept, w.allow[f])
+			w.verify(t, sg.Drop, w.deny[f])
+		}
+	}
+}
+
+// BenchmarkDecode measures packet.Decode alone: a mix of TCP, UDP and ICMP
+// packets that open flows.
+func BenchmarkDecode(b *testing.B) {
+	w := worldOf(1_000)
+	for _, family := range families {
+		b.Run("v"+fmt.Sprint(uint8(family)), func(b *testing.B) {
+			var packets [flowsPerCase][]byte
+			for i, f := range w.allow[family] {
+				packets[i] = f.Packet(f.Local(w.matcher.Program()), 40_000)
+			}
+			var p packet.Packet
+			b.ReportAllocs()
+			i := 0
+			for b.Loop() {
+				if err := packet.Decode(packets[i%flowsPerCase], &p); err != nil {
+					b.Fatal(err)
+				}
+				i++
+			}
+		})
+	}
+}
+
+// BenchmarkMatch measures Matcher.Match alone, against the number of rules.
+func BenchmarkMatch(b *testing.B) {
+	for _, n := range sizes {
+		for _, family := range families {
+			w := worldOf(n)
+			for _, c := range []struct {
+				name   string
+				action sg.Action
+				flows  []workload.Flow
+			}{
+				{"allow", sg.Accept, w.allow[family]},
+				{"deny", sg.Drop, w.deny[family]},
+			} {
+				b.Run(fmt.Sprintf("%s/v%d/rules=%d", c.name, family, n), func(b *testing.B) {
+					w.verify(b, c.action, c.flows)
+					timeMatch(b, w, c.flows)
+				})
+			}
+		}
+	}
+}
+
+func timeMatch(b *testing.B, w *world, flows []workload.Flow) {
+	b.ReportAllocs()
+	var v ir.Verdict
+	i := 0
+	for b.Loop() {
+		f := &flows[i%flowsPerCase]
+		v = w.matcher.Match(w.index, f.Direction, f.Flow)
+		i++
+	}
+	_ = v
+}
+
+// BenchmarkMatchSet measures a rule whose peer is an IP set, against the size
+// of the set. Flows are few, so what they need of the table is in the cache.
+func BenchmarkMatchSet(b *testing.B) {
+	for _, n := range setSizes {
+		w := setWorld(n)
+		for _, c := range []struct {
+			name   string
+			action sg.Action
+			flows  []workload.Flow
+		}{
+			{"allow", sg.Accept, w.allow[sg.IPv4]},
+			{"deny", sg.Drop, w.deny[sg.IPv4]},
+		} {
+			b.Run(fmt.Sprintf("%s/v4/entries=%d", c.name, n), func(b *testing.B) {
+				w.verifySome(b, c.action, c.flows, 16)
+				timeMatch(b, w, c.flows)
+			})
+		}
+	}
+}

@@ -1,0 +1,207 @@
+package bench_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"runtime"
+	"sync"
+	"testing"
+	"time"
+
+	"example.com/secgroup/bench/workload"
+	"example.com/secgroup/compile"
+	"example.com/secgroup/ipset"
+	"example.com/secgroup/sg"
+	"example.com/secgroup/sg/policy"
+)
+
+// setSizes are numbers of entries of an IP set.
+var setSizes = []int{100_000, 1_000_000}
+
+var setWorlds sync.Map // by number of entries: func() *world
+
+// setWorld returns the workload of one rule, TCP 443 from a set of n prefixes.
+func setWorld(n int) *world {
+	w, _ := setWorlds.LoadOrStore(n, sync.OnceValue(func() *world {
+		r := rand.New(rand.NewPCG(uint64(n), 2))
+		return newWorld(r, workload.Single([]sg.Rule{fromSet("ips")}, workload.Set(r, "ips", sg.IPv4, n)))
+	}))
+	return w.(func() *world)()
+}
+
+func fromSet(id sg.SetID) sg.Rule {
+	return sg.Rule{ID: "r", Direction: sg.Ingress, Protocol: sg.TCP, Ports: sg.Port(443), Peer: sg.PeerSet(id)}
+}
+
+// BenchmarkCompile measures Compile of W10 to W10k. The metric kept-B/rule is
+// the heap that the matcher and its program keep, without the policy.
+func BenchmarkCompile(b *testing.B) {
+	for _, n := range sizes {
+		w := worldOf(n)
+		b.Run(fmt.Sprintf("rules=%d", n), func(b *testing.B) {
+			compileAll(b, w.policy)
+			b.ReportMetric(kept(b, w.policy)/float64(n), "kept-B/rule")
+		})
+	}
+}
+
+// BenchmarkCompileSet measures Compile of one rule with a large set.
+func BenchmarkCompileSet(b *testing.B) {
+	for _, n := range setSizes {
+		w := setWorld(n)
+		b.Run(fmt.Sprintf("entries=%d", n), func(b *testing.B) {
+			compileAll(b, w.policy)
+			b.ReportMetric(kept(b, w.policy)/float64(n), "kept-B/entry")
+		})
+	}
+}
+
+func compileAll(b *testing.B, s *policy.Snapshot) {
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := compile.Compile(s); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// kept returns the bytes of heap that a matcher keeps.
+func kept(b *testing.B, s *policy.Snapshot) float64 {
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	m, err := compile.Compile(s)
+	if err != nil {
+		b.Fatal(err)
+	}
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	runtime.KeepAlive(m)
+	return float64(after.HeapAlloc) - float64(before.HeapAlloc)
+}
+
+// pair times a change and the one that takes it back, apart.
+type pair struct {
+	b         *testing.B
+	c         *compile.Compiler
+	to, back  policy.Batch
+	nto, nbck time.Duration
+}
+
+func (p *pair) loop() {
+	apply := func(batch policy.Batch, sum *time.Duration) {
+		start := time.Now()
+		_, err := p.c.Apply(batch)
+		*sum += time.Since(start)
+		if err != nil {
+			p.b.Fatal(err)
+		}
+	}
+	p.b.ReportAllocs()
+	for p.b.Loop() {
+		apply(p.to, &p.nto)
+		apply(p.back, &p.nbck)
+	}
+	p.b.ReportMetric(float64(p.nto.Nanoseconds())/float64(p.b.N), "ns/change")
+	p.b.ReportMetric(float64(p.nbck.Nanoseconds())/float64(p.b.N), "ns/back")
+}
+
+func compiler(b *testing.B, s *policy.Snapshot) *compile.Compiler {
+	c := new(compile.Compiler)
+	if _, err := c.Reset(s); err != nil {
+		b.Fatal(err)
+	}
+	return c
+}
+
+// BenchmarkApplyMember measures one member more, and one less, among 100,000:
+// an interface of a group that a rule names, and an entry of a set that a rule
+// names. An op is both changes; ns/change is the addition, ns/back the removal.
+func BenchmarkApplyMember(b *testing.B) {
+	const n = 100_000
+	b.Run("interface", func(b *testing.B) {
+		c := compiler(b, crowd(n))
+		extra := &sg.Interface{ID: "extra", VPC: "vpc", Groups: []sg.GroupID{"members"},
+			Addrs: []netip.Prefix{netip.MustParsePrefix("10.200.0.1/32"), netip.MustParsePrefix("fd00:9::1/128")}}
+		(&pair{
+			b: b, c: c,
+			to:   policy.Batch{Changes: []policy.Change{policy.PutInterface{Interface: extra}}},
+			back: policy.Batch{Changes: []policy.Change{policy.DeleteInterface{ID: extra.ID}}},
+		}).loop()
+	})
+	b.Run("entry", func(b *testing.B) {
+		p := netip.MustParsePrefix("240.0.0.1/32") // outside what workload.Set makes
+		(&pair{
+			b: b, c: compiler(b, setWorld(n).policy),
+			to:   policy.Batch{Changes: []policy.Change{policy.EditSet{ID: "ips", Add: []ipset.Entry{{Prefix: p}}}}},
+			back: policy.Batch{Changes: []policy.Change{policy.EditSet{ID: "ips", Remove: []netip.Prefix{p}}}},
+		}).loop()
+	})
+	b.Run("entry-in-wide", func(b *testing.B) {
+		// A /8 that covers about one of 220 entries: each gets another class.
+		p := netip.MustParsePrefix("77.0.0.0/8")
+		(&pair{
+			b: b, c: compiler(b, setWorld(n).policy),
+			to:   policy.Batch{Changes: []policy.Change{policy.EditSet{ID: "ips", Add: []ipset.Entry{{Prefix: p}}}}},
+			back: policy.Batch{Changes: []policy.Change{policy.EditSet{ID: "ips", Remove: []netip.Prefix{p}}}},
+		}).loop()
+	})
+}
+
+// crowd is a policy whose one rule allows a group with n members.
+func crowd(n int) *policy.Snapshot {
+	empty := workload.Single([]sg.Rule{})
+	changes := []policy.Change{
+		policy.PutGroup{Group: &sg.Group{ID: "members", Name: "members", VPC: "vpc"}},
+		policy.PutGroup{Group: &sg.Group{ID: "server", Name: "server", VPC: "vpc", Rules: []sg.Rule{{
+			ID: "r", Direction: sg.Ingress, Protocol: sg.TCP, Ports: sg.Port(443), Peer: sg.PeerGroup("members"),
+		}}}},
+		policy.PutInterface{Interface: &sg.Interface{ID: "server", VPC: "vpc", Groups: []sg.GroupID{"server"}}},
+	}
+	for i := range n {
+		a := netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)})
+		changes = append(changes, policy.PutInterface{Interface: &sg.Interface{
+			ID: sg.InterfaceID(fmt.Sprintf("if-%06d", i)), VPC: "vpc", Groups: []sg.GroupID{"members"},
+			Addrs: []netip.Prefix{netip.PrefixFrom(a, 32)},
+		}})
+	}
+	s, _, err := empty.With(changes...)
+	if err != nil {
+		panic(err)
+	}
+	return s
+}
+
+// BenchmarkApplyRule measures one rule that gets another port, and its old one
+// back, among 10,000 in one group, and among 10,000 in 100 groups that are
+// attached to one interface each.
+func BenchmarkApplyRule(b *testing.B) {
+	r := rand.New(rand.NewPCG(1, 3))
+	for _, c := range []struct {
+		name   string
+		policy *policy.Snapshot
+	}{
+		{"groups=1", worldOf(10_000).policy},
+		{"groups=100", workload.Policy(r, workload.Shape{Groups: 100, RulesPerGroup: 100, Interfaces: 100, GroupsPerInterface: 1})},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			var was *sg.Group
+			for g := range c.policy.Groups() {
+				was = g // the last
+			}
+			is := was.Clone()
+			for i := range is.Rules {
+				if is.Rules[i].Protocol.HasPorts() {
+					is.Rules[i].Ports = sg.PortRange{First: 65_000, Last: 65_533}
+					break
+				}
+			}
+			(&pair{
+				b: b, c: compiler(b, c.policy),
+				to:   policy.Batch{Changes: []policy.Change{policy.PutGroup{Group: is}}},
+				back: policy.Batch{Changes: []policy.Change{policy.PutGroup{Group: was}}},
+			}).loop()
+		})
+	}
+}

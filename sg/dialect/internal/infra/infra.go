@@ -1,0 +1,33 @@
+// Package infra holds the platform rules that several clouds share.
+package infra
+
+import "example.com/secgroup/sg"
+
+// Unfiltered returns what clouds let pass whatever the groups say: neighbour
+// discovery and an interface's own DHCP. Router advertisements come from the
+// network only (RFC 6105), and an interface is a DHCP client, never a server
+// (RFC 2131, RFC 8415). origin stands on every rule.
+func Unfiltered(origin string) []sg.PlatformRule {
+	nd := func(id sg.RuleID, d sg.Direction, typ uint8) sg.PlatformRule {
+		return sg.PlatformRule{Name: "neighbour-discovery", Action: sg.Accept, Rule: sg.Rule{
+			ID: id, Direction: d, Protocol: sg.ICMPv6, ICMP: sg.ICMPType(typ), Peer: sg.PeerAny(), Origin: origin,
+		}}
+	}
+	dhcp := func(id sg.RuleID, d sg.Direction, f sg.Family, port uint16) sg.PlatformRule {
+		return sg.PlatformRule{Name: "dhcp", Action: sg.Accept, Rule: sg.Rule{
+			ID: id, Direction: d, Family: f, Protocol: sg.UDP, Ports: sg.Port(port), Peer: sg.PeerAny(), Origin: origin,
+		}}
+	}
+	return []sg.PlatformRule{
+		nd("router-solicitation", sg.Egress, 133),
+		nd("router-advertisement", sg.Ingress, 134),
+		nd("neighbour-solicitation-out", sg.Egress, 135),
+		nd("neighbour-solicitation-in", sg.Ingress, 135),
+		nd("neighbour-advertisement-out", sg.Egress, 136),
+		nd("neighbour-advertisement-in", sg.Ingress, 136),
+		dhcp("dhcpv4-request", sg.Egress, sg.IPv4, 67),
+		dhcp("dhcpv4-reply", sg.Ingress, sg.IPv4, 68),
+		dhcp("dhcpv6-request", sg.Egress, sg.IPv6, 547),
+		dhcp("dhcpv6-reply", sg.Ingress, sg.IPv6, 546),
+	}
+}
