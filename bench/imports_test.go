@@ -59,7 +59,9 @@ func mayImport() map[string][]string {
 // programs import: not an example and not a benchmark.
 func isCore(rel string) bool {
 	top, _, _ := strings.Cut(rel, "/")
-	return top != "examples" && top != "bench"
+	// A test kit (internal/…/xtest) is for tests only: no row below allows it.
+	kit := strings.Contains(rel, "/internal/") && strings.HasSuffix(rel, "test")
+	return top != "examples" && top != "bench" && !kit
 }
 
 // listed is what `go list -json` says of a package.

@@ -11,23 +11,40 @@ import (
 const maxGenerated = 120
 
 // AssignIDs gives every rule without an id one that depends on its content
-// only, such as "in-tcp-443-from-0.0.0.0/0", so that the same rule gets the
-// same id each time it is read. Rules of the same content, and rules whose id
-// is taken, get a number behind it.
-func AssignIDs(rules []Rule) {
-	used := make(map[RuleID]bool, len(rules))
-	for _, r := range rules {
-		used[r.ID] = true
+// only, such as "in-tcp-443-from-0.0.0.0/0": the same rule gets the same id
+// each time it is read, in whatever order. An id that is written stands; of
+// several rules that would get the same one, all but one get a number behind
+// it. The rules at the indexes soft may lose their id to one that is written:
+// those of a template are meant.
+func AssignIDs(rules []Rule, soft ...int) {
+	isSoft := make(map[int]bool, len(soft))
+	for _, n := range soft {
+		isSoft[n] = true
 	}
+	used := make(map[RuleID]bool, len(rules))
+	reserved := make(map[RuleID]bool) // stays free for the rule that gets it by its content
+	var open []int
 	for n := range rules {
-		r := &rules[n]
-		if r.ID != "" {
-			continue
+		switch r := &rules[n]; {
+		case r.ID != "" && !isSoft[n]:
+			used[r.ID] = true
+		default:
+			if r.ID == "" {
+				r.ID = generateID(*r)
+			}
+			reserved[r.ID] = true
+			open = append(open, n)
 		}
-		base := generateID(*r)
-		r.ID = base
-		for k := 2; used[r.ID]; k++ {
-			r.ID = RuleID(fmt.Sprintf("%s-%d", base, k))
+	}
+	tried := make(map[RuleID]int)
+	for _, n := range open {
+		r := &rules[n]
+		if used[r.ID] {
+			base := r.ID
+			for k := max(2, tried[base]+1); used[r.ID] || reserved[r.ID]; k++ {
+				r.ID = RuleID(fmt.Sprintf("%s-%d", base, k))
+				tried[base] = k
+			}
 		}
 		used[r.ID] = true
 	}
@@ -48,7 +65,7 @@ func generateID(r Rule) RuleID {
 	if r.Family != FamilyAny {
 		id += "-" + r.Family.String()
 	}
-	id += side + strings.ReplaceAll(r.Peer.String(), " ", "-")
+	id += side + strings.Replace(r.Peer.String(), " ", "-", 1) // "group sg-web"; blanks of the id stay
 	if len(id) > maxGenerated {
 		h := fnv.New64a()
 		h.Write([]byte(id))

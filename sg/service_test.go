@@ -33,7 +33,7 @@ func TestAssignIDs(t *testing.T) {
 	sg.AssignIDs(rules)
 	require.Equal(t, sg.RuleID("in-tcp-443-from-any"), rules[0].ID)
 	require.Equal(t, sg.RuleID("https"), rules[1].ID)
-	require.Equal(t, sg.RuleID("out-icmp-type-8-ipv4-to-group-sg-web"), rules[2].ID)
+	require.Equal(t, sg.RuleID("out-icmp-type-8-ipv4-to-group-sg web"), rules[2].ID)
 	require.Equal(t, sg.RuleID("in-tcp-443-from-any-2"), rules[3].ID)
 	swapped := []sg.Rule{ping, https}
 	sg.AssignIDs(swapped)

@@ -1,5 +1,5 @@
-// Package dialect finds the profile of a cloud by name. Each cloud has a
-// package of its own below this one.
+// Package dialect finds the profile and the wire format of a cloud by name.
+// Each cloud has a package of its own below this one.
 package dialect
 
 import (
@@ -7,13 +7,19 @@ import (
 
 	"example.com/secgroup/sg"
 	"example.com/secgroup/sg/dialect/aws"
+	"example.com/secgroup/sg/dialect/hypervisor"
+	"example.com/secgroup/sg/dialect/kakao"
 	"example.com/secgroup/sg/dialect/nfyio"
+	"example.com/secgroup/sg/dialect/openstack"
+	"example.com/secgroup/sg/dialect/stackit"
 	"example.com/secgroup/sg/dialect/strict"
 )
 
 // Profiles returns every profile, in order of name.
 func Profiles() []sg.Profile {
-	return []sg.Profile{aws.Profile(), nfyio.Profile(), strict.Profile()}
+	return []sg.Profile{
+		aws.Profile(), hypervisor.Profile(), kakao.Profile(), nfyio.Profile(), openstack.Profile(), stackit.Profile(), strict.Profile(),
+	}
 }
 
 // Profile returns the profile of that name, in any letter case.

@@ -12,6 +12,7 @@ func (e *editor) addDefaults() {
 	if len(e.next.profile.DefaultGroup) == 0 {
 		return
 	}
+	e.settleDefaults()
 	for _, id := range sorted(e.groups) {
 		if g, ok := e.next.groups.Get(id); ok {
 			e.addDefault(g.VPC, g.Scope)
@@ -20,6 +21,18 @@ func (e *editor) addDefaults() {
 	for _, id := range sorted(e.interfaces) {
 		if i, ok := e.next.interfaces.Get(id); ok {
 			e.addDefault(i.VPC, sg.User(i.Owner))
+		}
+	}
+}
+
+// settleDefaults finds the default group of a VPC whose own went while another,
+// put before that, was there. Such a one was touched.
+func (e *editor) settleDefaults() {
+	for _, id := range sorted(e.groups) {
+		if g, ok := e.next.groups.Get(id); ok && g.Default {
+			if _, has := e.next.defaults.Get(g.VPC); !has {
+				e.next.defaults.Set(g.VPC, id)
+			}
 		}
 	}
 }

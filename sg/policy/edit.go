@@ -11,7 +11,8 @@ import (
 // With returns the policy that c leads to, and c with its consequences
 // spelled out and without what has no effect. The order of changes within c
 // does not matter for references: only the outcome is judged. Its error is
-// sg.Errors with every fault; s is unchanged either way. The cost is that of the change, not of the policy.
+// sg.Errors with every fault; s is unchanged either way. The cost is that of
+// the change, not of the policy.
 func (s *Snapshot) With(c ...Change) (*Snapshot, []Change, error) {
 	e := newEditor(s)
 	for _, ch := range c {
@@ -216,6 +217,13 @@ func (e *editor) editSet(c EditSet) {
 		}
 		added = append(added, entry)
 	}
+	same := func(p netip.Prefix) bool { // it went and came back
+		was, had := old.Note(p)
+		is, has := set.Note(p)
+		return had && has && was == is
+	}
+	removed = slices.DeleteFunc(removed, same)
+	added = slices.DeleteFunc(added, func(entry ipset.Entry) bool { return same(entry.Prefix) })
 	if len(added)+len(removed) == 0 {
 		return
 	}

@@ -3,6 +3,7 @@ package policy_test
 import (
 	"errors"
 	"fmt"
+	"iter"
 	"net/netip"
 	"slices"
 	"testing"
@@ -15,9 +16,11 @@ import (
 )
 
 var (
-	groupIDs = []sg.GroupID{"a", "b", "c", "d"}
-	setIDs   = []sg.SetID{"a", "s4", "s6"} // "a" is a group, too: they do not share a name space here
+	groupIDs = []sg.GroupID{"a", "b", "c", "d", "default", "default-v1"} // the last two are those of default groups
+	setIDs   = []sg.SetID{"a", "s4", "s6"}                               // "a" is a group, too: they do not share a name space here
 	ifaceIDs = []sg.InterfaceID{"i", "j", "k"}
+	instIDs  = []sg.InstanceID{"m", "n"}
+	ownerIDs = []sg.OwnerID{"ann", "bob"}
 	admin    = sg.Actor{ID: "root", Admin: true}
 	actors   = []sg.Actor{admin, admin, admin, {ID: "ann"}, {ID: "bob"}, {}}
 )
@@ -36,7 +39,19 @@ func drawProfile(t *rapid.T) sg.Profile {
 		Name: "test", UngroupedKinds: []string{"bare"}, RequireGroup: rarely(t, "require group", 4),
 		RequireFamily: rarely(t, "require family", 8), AllowStateless: rapid.Bool().Draw(t, "stateless"),
 	}
-	if rapid.Bool().Draw(t, "quotas") {
+	self := sg.PeerGroup(sg.SelfGroup)
+	if rapid.Bool().Draw(t, "default group") {
+		p.DefaultGroup = []sg.Rule{{ID: "members", Direction: sg.Ingress, Family: sg.IPv4, Protocol: sg.AnyProtocol, Peer: self}}
+	}
+	if rapid.Bool().Draw(t, "new group") { // against the order that they come to stand in
+		p.NewGroup = []sg.Rule{
+			{ID: "out", Direction: sg.Egress, Family: sg.IPv4, Protocol: sg.AnyProtocol, Peer: sg.PeerAny()},
+			{ID: "in", Direction: sg.Ingress, Family: sg.IPv4, Protocol: sg.AnyProtocol, Peer: self},
+		}
+	}
+	p.Unit = pick(t, "unit", sg.PerInterface, sg.PerInstance)
+	p.OnReferenced = pick(t, "on referenced", sg.Restrict, sg.Cascade)
+	if rarely(t, "quotas", 3) {
 		limit := func(label string, n int) int { return rapid.IntRange(0, n).Draw(t, label) }
 		p.Quota = sg.Quota{
 			GroupsPerInterface: limit("groups per interface", 3), RulesPerGroup: limit("rules per group", 4),
@@ -55,10 +70,7 @@ func drawScope(t *rapid.T, by sg.Actor) sg.Scope {
 }
 
 func drawVPC(t *rapid.T) sg.VPCID {
-	if rarely(t, "other VPC", 6) {
-		return "v2"
-	}
-	return "v1"
+	return pick(t, "VPC", sg.VPCID("v1"), "v1", "v1", "v1", "", "v2")
 }
 
 func drawGroup(t *rapid.T, by sg.Actor) *sg.Group {
@@ -68,8 +80,14 @@ func drawGroup(t *rapid.T, by sg.Actor) *sg.Group {
 	}
 	g.Name = string(g.ID)
 	if rarely(t, "name", 4) {
-		g.Name = pick(t, "name", "a", "b", "")
+		g.Name = pick(t, "name", "a", "b", "default", "")
 	}
+	g.Default = (g.ID == "default" || g.ID == "default-v1") != rarely(t, "default", 8)
+	g.Rules = drawRules(t)
+	return g
+}
+
+func drawRules(t *rapid.T) (out []sg.Rule) {
 	for n := range rapid.IntRange(0, 3).Draw(t, "rules") {
 		r := sg.Rule{
 			ID: sg.RuleID(fmt.Sprint("r", n)), Direction: pick(t, "direction", sg.Ingress, sg.Egress), Protocol: sg.TCP,
@@ -88,9 +106,9 @@ func drawGroup(t *rapid.T, by sg.Actor) *sg.Group {
 		if rarely(t, "family", 3) {
 			r.Family = pick(t, "family", sg.IPv4, sg.IPv6)
 		}
-		g.Rules = append(g.Rules, r)
+		out = append(out, r)
 	}
-	return g
+	return out
 }
 
 func drawEntries(t *rapid.T, n int) []ipset.Entry {
@@ -132,12 +150,15 @@ func drawInterface(t *rapid.T, by sg.Actor) *sg.Interface {
 	if rarely(t, "exempt", 5) {
 		i.Exempt = []string{"smtp"}
 	}
+	if rarely(t, "instance", 2) {
+		i.Instance = pick(t, "instance", instIDs...)
+	}
 	i.SourceGuard = rarely(t, "guard", 5)
 	return i
 }
 
 func drawChange(t *rapid.T, by sg.Actor) policy.Change {
-	switch rapid.IntRange(0, 11).Draw(t, "change") {
+	switch rapid.IntRange(0, 16).Draw(t, "change") {
 	case 0, 1, 2, 3:
 		return policy.PutGroup{Group: drawGroup(t, by)}
 	case 4:
@@ -154,8 +175,94 @@ func drawChange(t *rapid.T, by sg.Actor) policy.Change {
 		return policy.EditSet{ID: pick(t, "set", setIDs...), Add: drawEntries(t, 2), Remove: remove}
 	case 9, 10:
 		return policy.PutInterface{Interface: drawInterface(t, by)}
+	case 11:
+		return policy.DeleteInterface{ID: pick(t, "interface", ifaceIDs...)}
+	case 12, 13:
+		return policy.PutInstance{Instance: drawInstance(t, by)}
+	case 14:
+		return policy.DeleteInstance{ID: pick(t, "instance", instIDs...)}
+	case 15:
+		o := &sg.Owner{ID: pick(t, "owner", ownerIDs...), Exempt: drawExempt(t)}
+		return policy.PutOwner{Owner: o}
 	}
-	return policy.DeleteInterface{ID: pick(t, "interface", ifaceIDs...)}
+	return policy.DeleteOwner{ID: pick(t, "owner", ownerIDs...)}
+}
+
+func drawInstance(t *rapid.T, by sg.Actor) *sg.Instance {
+	n := &sg.Instance{
+		ID: pick(t, "instance", instIDs...), Owner: pick(t, "owner", by.ID, by.ID, "", "ann", "bob"),
+		Kind: pick(t, "kind", "", "vm"),
+	}
+	if rarely(t, "instance groups", 2) {
+		n.Groups = rapid.SliceOfN(rapid.SampledFrom(groupIDs), 0, 2).Draw(t, "groups")
+	}
+	return n
+}
+
+func drawExempt(t *rapid.T) []string {
+	return rapid.SliceOfNDistinct(rapid.SampledFrom([]string{"smtp", "dhcp"}), 0, 2, rapid.ID).Draw(t, "exempt")
+}
+
+func drawGroups(t *rapid.T) []sg.GroupID {
+	return rapid.SliceOfNDistinct(rapid.SampledFrom(groupIDs), 0, 3, rapid.ID).Draw(t, "groups")
+}
+
+// furniture is where much can be done and much is forbidden: users have groups,
+// instances and interfaces, and some are attached to those of each other.
+func furniture(p sg.Profile) []policy.Change {
+	rule := func(id sg.RuleID, p sg.Peer) sg.Rule { return tcp(id, sg.Ingress, 1, p) }
+	grouped := func(id sg.GroupID, vpc sg.VPCID, s sg.Scope, rules ...sg.Rule) policy.Change {
+		return policy.PutGroup{Group: &sg.Group{ID: id, Name: string(id), VPC: vpc, Scope: s, Rules: rules}}
+	}
+	ofBoth := []sg.GroupID{"a", "b"}
+	m, n := &sg.Instance{ID: "m", Owner: "ann"}, &sg.Instance{ID: "n", Owner: "bob"}
+	if p.Unit == sg.PerInstance {
+		m.Groups = ofBoth
+	}
+	return []policy.Change{
+		grouped("a", "v1", sg.User("ann"), rule("r0", sg.PeerGroup("b")), rule("r1", sg.PeerSet("a"))),
+		grouped("b", "v1", sg.User("bob"), rule("r0", sg.PeerGroup("b"))),
+		grouped("c", "v1", sg.Global(), rule("r0", sg.PeerGroup("a")), rule("r1", sg.PeerAny())),
+		grouped("d", "", sg.Global()),
+		policy.PutSet{Set: ipset.New("a", sg.FamilyAny, sg.User("ann"))},
+		policy.PutInstance{Instance: m}, policy.PutInstance{Instance: n},
+		policy.PutInterface{Interface: &sg.Interface{ID: "i", VPC: "v1", Owner: "ann", Instance: "m", Groups: []sg.GroupID{"a", "c"}}},
+		policy.PutInterface{Interface: &sg.Interface{ID: "j", VPC: "v1", Owner: "bob", Instance: "n", Groups: ofBoth, Exempt: []string{"smtp"}}},
+		policy.PutInterface{Interface: &sg.Interface{ID: "k", VPC: "v1", Owner: "ann", Groups: ofBoth, SourceGuard: true}},
+	}
+}
+
+// drawStep draws a call of a Tx.
+func drawStep(t *rapid.T, by sg.Actor) step {
+	if rapid.Bool().Draw(t, "plain") {
+		return put(drawChange(t, by))
+	}
+	g := pick(t, "group", groupIDs...)
+	switch rapid.IntRange(0, 8).Draw(t, "call") {
+	case 0:
+		return newGroup(drawGroup(t, by))
+	case 1:
+		return copyGroup(g, pick(t, "copy", groupIDs...), pick(t, "name", "a", "b", "x"), drawScope(t, by))
+	case 2:
+		rules := drawRules(t)
+		for n := range rules {
+			if rarely(t, "no id", 2) {
+				rules[n].ID = ""
+			}
+		}
+		return addRules(g, rules)
+	case 3:
+		return removeRule(g, pick(t, "rule", sg.RuleID("r0"), "r1", "in", "out", "members"))
+	case 4:
+		return addLines(pick(t, "set", setIDs...), rapid.SliceOfN(rapid.SampledFrom(lines), 0, 3).Draw(t, "lines"))
+	case 5:
+		return regroup(pick(t, "interface", ifaceIDs...), pick(t, "how", hows...), drawGroups(t))
+	case 6:
+		return regroupMany(g, pick(t, "how", "attach", "detach"), rapid.SliceOfN(rapid.SampledFrom(ifaceIDs), 0, 3).Draw(t, "interfaces"))
+	case 7:
+		return regroupInstance(pick(t, "instance", instIDs...), pick(t, "how", hows...), drawGroups(t))
+	}
+	return setExempt(pick(t, "owner", ownerIDs...), drawExempt(t))
 }
 
 // machine runs a Store beside the model.
@@ -179,19 +286,34 @@ func newMachine(t *rapid.T) *machine {
 
 var errFn = errors.New("fn says no")
 
-// update runs a transaction of some changes; fn ends in one of three ways.
-func (m *machine) update(t *rapid.T, by sg.Actor, changes []policy.Change) {
+// update runs a transaction of some steps; fn ends in one of three ways, and
+// sometimes passes over steps that fail.
+func (m *machine) update(t *rapid.T, by sg.Actor, steps ...step) {
 	end := pick(t, "end", "return", "return", "return", "return", "error", "panic")
+	ignore := rarely(t, "ignore", 4)
+	call := m.store.Update
+	switch pick(t, "call", "Update", "Update", "UpdateAt", "conflict") {
+	case "UpdateAt":
+		call = func(by sg.Actor, fn func(*policy.Tx) error) (policy.Revision, error) {
+			return m.store.UpdateAt(by, m.revision, fn)
+		}
+	case "conflict":
+		m.conflict(t, by)
+	}
 	rev, err := policy.Revision(0), error(nil)
+	failed := false // a step did, which ended fn
 	func() {
 		defer func() {
 			if p := recover(); p != nil && p != errFn {
 				panic(p)
 			}
 		}()
-		rev, err = m.store.Update(by, func(tx *policy.Tx) error {
-			if err := tx.Apply(changes...); err != nil {
-				t.Fatal(err)
+		rev, err = call(by, func(tx *policy.Tx) error {
+			for _, s := range steps {
+				if err := s.store(tx); err != nil && !ignore {
+					failed = true
+					return err
+				}
 			}
 			switch end {
 			case "error":
@@ -202,21 +324,33 @@ func (m *machine) update(t *rapid.T, by sg.Actor, changes []policy.Change) {
 			return nil
 		})
 	}()
-	if end != "return" {
+	if end != "return" && !failed {
 		if end == "error" && (err != errFn || rev != m.revision) {
 			t.Fatalf("Update = %d, %v", rev, err)
 		}
 		return
 	}
-	m.compare(t, by, changes, rev, err)
+	m.compare(t, by, steps, ignore, rev, err)
 }
 
-func (m *machine) compare(t *rapid.T, by sg.Actor, changes []policy.Change, rev policy.Revision, err error) {
-	next, effect, want := m.model.update(by, changes)
+// conflict builds on a revision that is not the newest.
+func (m *machine) conflict(t *rapid.T, by sg.Actor) {
+	at := policy.Revision(rapid.Uint64Range(0, uint64(m.revision)+1).Draw(t, "at"))
+	if at == m.revision {
+		return
+	}
+	rev, err := m.store.UpdateAt(by, at, func(*policy.Tx) error { panic("called") })
+	if !errors.Is(err, sg.ErrConflict) || rev != m.revision {
+		t.Fatalf("UpdateAt(%d) = %d, %v; the store is at %d", at, rev, err, m.revision)
+	}
+}
+
+func (m *machine) compare(t *rapid.T, by sg.Actor, steps []step, ignore bool, rev policy.Revision, err error) {
+	next, effect, want := m.model.update(by, steps, ignore)
 	got := faults{}
 	got.add(err)
 	if fmt.Sprint(kinds(got)) != fmt.Sprint(kinds(want)) {
-		t.Fatalf("%+v: the store says %v, the model %v\n%v\n%v", by, kinds(got), kinds(want), changes, err)
+		t.Fatalf("%+v: the store says %v, the model %v\n%v\n%v\nbefore:\n%v", by, kinds(got), kinds(want), steps, err, m.model)
 	}
 	if err != nil {
 		if rev != m.revision {
@@ -232,7 +366,7 @@ func (m *machine) compare(t *rapid.T, by sg.Actor, changes []policy.Change, rev 
 		m.texts = append(m.texts, content(s))
 	}
 	if rev != m.revision {
-		t.Fatalf("revision %d, want %d (effect: %v)\n%v", rev, m.revision, effect, changes)
+		t.Fatalf("revision %d, want %d (effect: %v)\n%v", rev, m.revision, effect, steps)
 	}
 }
 
@@ -270,8 +404,46 @@ func (m *machine) check(t *rapid.T) {
 		}
 		m.checkReferrers(t, s, sg.PeerGroup(id))
 	}
+	for _, i := range m.model.interfaces {
+		got, ok := s.Effective(i.ID)
+		if want := m.model.effective(i); !ok || text(got) != text(want) {
+			t.Fatalf("Effective = %s, want %s", text(got), text(want))
+		}
+	}
+	for _, id := range instIDs {
+		m.checkMembers(t, s.InterfacesOf(id), func(i *sg.Interface) bool { return i.Instance == id })
+	}
+	for _, id := range ownerIDs {
+		m.checkMembers(t, s.OwnedBy(id), func(i *sg.Interface) bool { return i.Owner == id })
+	}
+	for _, vpc := range []sg.VPCID{"", "v1", "v2"} {
+		var got []sg.GroupID
+		if g, ok := s.DefaultGroup(vpc); ok {
+			got = append(got, g.ID)
+		}
+		if !slices.Equal(got, m.model.defaults(vpc)) {
+			t.Fatalf("DefaultGroup(%s) = %v, want %v", vpc, got, m.model.defaults(vpc))
+		}
+	}
 	for _, id := range setIDs {
 		m.checkReferrers(t, s, sg.PeerSet(id))
+	}
+}
+
+// checkMembers compares interfaces, which come in order, with those of the
+// model that belong there.
+func (m *machine) checkMembers(t *rapid.T, got iter.Seq[*sg.Interface], belongs func(*sg.Interface) bool) {
+	var ids, want []sg.InterfaceID
+	for i := range got {
+		ids = append(ids, i.ID)
+	}
+	for _, i := range m.model.interfaces {
+		if belongs(i) {
+			want = append(want, i.ID)
+		}
+	}
+	if !slices.Equal(ids, sortedIDs(want)) {
+		t.Fatalf("members are %v, want %v", ids, want)
 	}
 }
 
@@ -286,6 +458,9 @@ func (m *machine) finish(t *rapid.T) {
 	for n, s := range m.published {
 		if content(s) != m.texts[n] {
 			t.Fatalf("snapshot %d changed after it was published:\n%s\nwas\n%s", n, content(s), m.texts[n])
+		}
+		if err := s.Validate(); err != nil {
+			t.Fatalf("snapshot %d is not valid any more: %v", n, err)
 		}
 		other := m.published[rapid.IntRange(0, len(m.published)-1).Draw(t, "other")]
 		got, _, err := s.With(s.Diff(other)...)
@@ -320,21 +495,29 @@ func (m *machine) finish(t *rapid.T) {
 	t.Fatal("Watch ended")
 }
 
-// TestStoreIsTheModel: GR-17, GR-19 to GR-22, GR-24, API-03.
+// TestStoreIsTheModel: GR-13, GR-16 to GR-24, AT-02, AT-05, AT-06, AT-08,
+// IP-06, IP-07, IP-09, RU-30, RU-31, API-03.
 func TestStoreIsTheModel(t *testing.T) { rapid.Check(t, storeIsTheModel) }
 
 func FuzzStoreIsTheModel(f *testing.F) { f.Fuzz(rapid.MakeFuzz(storeIsTheModel)) }
 
 func storeIsTheModel(t *rapid.T) {
 	m := newMachine(t)
+	if rapid.Bool().Draw(t, "furnished") {
+		m.update(t, admin, put(furniture(m.model.profile)...))
+	}
 	t.Repeat(map[string]func(*rapid.T){
 		"update": func(t *rapid.T) {
 			by := pick(t, "actor", actors...)
-			var changes []policy.Change
-			for range rapid.IntRange(0, 4).Draw(t, "changes") {
-				changes = append(changes, drawChange(t, by))
+			var steps []step
+			for range rapid.IntRange(0, 4).Draw(t, "steps") {
+				steps = append(steps, drawStep(t, by))
 			}
-			m.update(t, by, changes)
+			m.update(t, by, steps...)
+		},
+		"one": func(t *rapid.T) { // which succeeds more often
+			by := pick(t, "actor", actors...)
+			m.update(t, by, drawStep(t, by))
 		},
 		"again": func(t *rapid.T) { // what is there already has no effect
 			s, _ := m.store.Snapshot()
@@ -348,52 +531,15 @@ func storeIsTheModel(t *rapid.T) {
 			for set := range s.Sets() {
 				changes = append(changes, policy.PutSet{Set: copySet(set)})
 			}
-			m.update(t, pick(t, "actor", actors...), changes)
-		},
-		"groups": func(t *rapid.T) {
-			by, id := pick(t, "actor", actors...), pick(t, "interface", ifaceIDs...)
-			list := rapid.SliceOfNDistinct(rapid.SampledFrom(groupIDs), 0, 3, rapid.ID).Draw(t, "groups")
-			var changes []policy.Change
-			how := pick(t, "how", "attach", "detach", "set")
-			rev, err := m.store.Update(by, func(tx *policy.Tx) error {
-				i, ok := tx.Interface(id)
-				if ok {
-					changes = append(changes, policy.PutInterface{Interface: regrouped(i, how, list)})
-				}
-				switch how {
-				case "attach":
-					return tx.Attach(id, list...)
-				case "detach":
-					return tx.Detach(id, list...)
-				}
-				return tx.SetGroups(id, list...)
-			})
-			if changes == nil {
-				if !errors.Is(err, sg.ErrNotFound) || rev != m.revision {
-					t.Fatalf("an interface that is not there: %d, %v", rev, err)
-				}
-				return
+			for n := range s.Instances() {
+				changes = append(changes, policy.PutInstance{Instance: n.Clone()})
 			}
-			m.compare(t, by, changes, rev, err)
+			for o := range s.Owners() {
+				changes = append(changes, policy.PutOwner{Owner: o.Clone()})
+			}
+			m.update(t, pick(t, "actor", actors...), put(changes...))
 		},
 		"": m.check,
 	})
 	m.finish(t)
-}
-
-func regrouped(i *sg.Interface, how string, list []sg.GroupID) *sg.Interface {
-	c := i.Clone()
-	if how == "set" {
-		c.Groups = nil
-	}
-	for _, g := range list {
-		at := slices.Index(c.Groups, g)
-		switch {
-		case how == "detach" && at >= 0:
-			c.Groups = slices.Delete(c.Groups, at, at+1)
-		case how != "detach" && at < 0:
-			c.Groups = append(c.Groups, g)
-		}
-	}
-	return c
 }

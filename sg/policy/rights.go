@@ -17,8 +17,8 @@ func (e *editor) rights(by sg.Actor) {
 	for _, id := range sorted(e.groups) {
 		old, had := e.base.groups.Get(id)
 		g, has := e.next.groups.Get(id)
-		if had && has && !by.CanEdit(old.Scope) && e.onlyLostRules(old, g) {
-			continue // a group that was deleted took rules of somebody else along
+		if had && has && e.onlyLostRules(old, g) {
+			continue // a group that was deleted took rules along, whoever's
 		}
 		if had && !by.CanEdit(old.Scope) || has && !by.CanEdit(g.Scope) {
 			e.errs.Add(groupPath(id), nil, sg.ErrForbidden, "only its owner or an admin may change it")
@@ -49,11 +49,11 @@ func (e *editor) instanceRights(by sg.Actor, id sg.InstanceID) {
 	old, had := e.base.instances.Get(id)
 	n, has := e.next.instances.Get(id)
 	owns := func(n *sg.Instance) bool { return n.Owner != "" && n.Owner == by.ID }
-	if had && has && !owns(old) {
+	if had && has {
 		want := old.Clone()
 		want.Groups = e.surviving(old.Groups)
 		if len(want.Groups) < len(old.Groups) && equalInstances(want, n) {
-			return // a group that was deleted left an instance of somebody else
+			return // a group that was deleted left an instance, whoever's
 		}
 	}
 	if had && !owns(old) || has && !owns(n) {
@@ -120,8 +120,8 @@ func (e *editor) interfaceRights(by sg.Actor, id sg.InterfaceID) {
 	old, had := e.base.interfaces.Get(id)
 	i, has := e.next.interfaces.Get(id)
 	owns := func(i *sg.Interface) bool { return i.Owner != "" && i.Owner == by.ID }
-	if had && has && !owns(old) && e.onlyLostGroups(old, i) {
-		return // a group that was deleted left an interface of somebody else
+	if had && has && e.onlyLostGroups(old, i) {
+		return // a group that was deleted left an interface, whoever's
 	}
 	if had && !owns(old) || has && !owns(i) {
 		e.errs.Add(interfacePath(id), nil, sg.ErrForbidden, "only its owner or an admin may change it")
@@ -132,8 +132,17 @@ func (e *editor) interfaceRights(by sg.Actor, id sg.InterfaceID) {
 		return
 	}
 	e.attachable(by, interfacePath(id), i.Groups)
-	if n, ok := e.next.instances.Get(i.Instance); ok && (n.Owner == "" || n.Owner != by.ID) {
+	n, ok := e.next.instances.Get(i.Instance)
+	if !ok {
+		return
+	}
+	if n.Owner == "" || n.Owner != by.ID {
 		e.errs.Add(interfacePath(id)+".instance", string(i.Instance), sg.ErrForbidden, "belongs to another user")
+	}
+	// An admin may have attached a group of somebody else to the instance: no
+	// address becomes a member of it by joining.
+	if old == nil || old.Instance != i.Instance || old.VPC != i.VPC || !slices.Equal(old.Addrs, i.Addrs) {
+		e.attachable(by, interfacePath(id)+".instance", n.Groups)
 	}
 }
 

@@ -48,6 +48,11 @@ func tcp(id sg.RuleID, d sg.Direction, port uint16, peer sg.Peer) sg.Rule {
 	return sg.Rule{ID: id, Direction: d, Protocol: sg.TCP, Ports: sg.Port(port), Peer: peer}
 }
 
+func ofFamily(f sg.Family, r sg.Rule) sg.Rule {
+	r.Family = f
+	return r
+}
+
 func group(id sg.GroupID, vpc sg.VPCID, rules ...sg.Rule) *sg.Group {
 	return &sg.Group{ID: id, Name: string(id), VPC: vpc, Rules: rules}
 }
@@ -73,7 +78,7 @@ func world() []policy.Change {
 	return []policy.Change{
 		policy.PutGroup{Group: group("web", "v1",
 			tcp("all", sg.Ingress, 443, cidr("0.0.0.0/0")), tcp("self", sg.Ingress, 80, sg.PeerGroup("web")),
-			tcp("office", sg.Ingress, 22, sg.PeerSet("s4")), tcp("db", sg.Egress, 5432, sg.PeerGroup("db")))},
+			ofFamily(sg.IPv4, tcp("office", sg.Ingress, 22, sg.PeerSet("s4"))), tcp("db", sg.Egress, 5432, sg.PeerGroup("db")))},
 		policy.PutGroup{Group: group("db", "v1")},
 		policy.PutGroup{Group: group("x", "v2")},
 		policy.PutSet{Set: set("s4", "", "198.51.100.0/24")},
@@ -107,18 +112,12 @@ func TestCrossReferences(t *testing.T) {
 		"cycle": {changes: []policy.Change{ // API-05
 			policy.PutGroup{Group: group("db", "v1", tcp("r", sg.Ingress, 1, sg.PeerGroup("web")))},
 		}},
-		"group of another VPC": {changes: rule(tcp("r", sg.Ingress, 1, sg.PeerGroup("x"))), want: []fault{{`groups["n"].rules[0].peer`, sg.ErrInvalid, `VPC "v2"`}}},
-		"set of another VPC":   {changes: one(policy.PutGroup{Group: group("n", "v2", tcp("r", sg.Ingress, 1, sg.PeerSet("s6")))}), want: []fault{{`groups["n"].rules[0].peer`, sg.ErrInvalid, `VPC "v1"`}}},
-		"set of any VPC":       {changes: one(policy.PutGroup{Group: group("n", "v2", tcp("r", sg.Ingress, 1, sg.PeerSet("s4")))})},
-		"remote moves":         {changes: one(policy.PutGroup{Group: group("db", "v2")}), want: []fault{{`groups["web"].rules[3].peer`, sg.ErrInvalid, `VPC "v2"`}, {`interfaces["i1"].groups[1]`, sg.ErrInvalid, `VPC "v2"`}, {`interfaces["i2"].groups[0]`, sg.ErrInvalid, `VPC "v2"`}}}, // GR-04
-		"set is confined":      {changes: one(policy.PutSet{Set: set("s4", "v2", "10.0.0.0/8")}), want: []fault{{`groups["web"].rules[2].peer`, sg.ErrInvalid, `VPC "v2"`}}},
-		"set changes its family": { // IP-09, IP-11
-			changes: []policy.Change{
-				policy.PutGroup{Group: group("web", "v1", sg.Rule{ID: "r", Direction: sg.Ingress, Family: sg.IPv4, Protocol: sg.TCP, Ports: sg.Port(22), Peer: sg.PeerSet("s4")})},
-				policy.PutSet{Set: set("s4", "", "fd00::/8")},
-			},
-			want: []fault{{`groups["web"].rules[0].peer`, sg.ErrFamily, "the set is for ipv6, the rule for ipv4"}},
-		},
+		"group of another VPC":   {changes: rule(tcp("r", sg.Ingress, 1, sg.PeerGroup("x"))), want: []fault{{`groups["n"].rules[0].peer`, sg.ErrInvalid, `VPC "v2"`}}},
+		"set of another VPC":     {changes: one(policy.PutGroup{Group: group("n", "v2", tcp("r", sg.Ingress, 1, sg.PeerSet("s6")))}), want: []fault{{`groups["n"].rules[0].peer`, sg.ErrInvalid, `VPC "v1"`}}},
+		"set of any VPC":         {changes: one(policy.PutGroup{Group: group("n", "v2", tcp("r", sg.Ingress, 1, sg.PeerSet("s4")))})},
+		"remote moves":           {changes: one(policy.PutGroup{Group: group("db", "v2")}), want: []fault{{`groups["web"].rules[3].peer`, sg.ErrInvalid, `VPC "v2"`}, {`interfaces["i1"].groups[1]`, sg.ErrInvalid, `VPC "v2"`}, {`interfaces["i2"].groups[0]`, sg.ErrInvalid, `VPC "v2"`}}}, // GR-04
+		"set is confined":        {changes: one(policy.PutSet{Set: set("s4", "v2", "10.0.0.0/8")}), want: []fault{{`groups["web"].rules[2].peer`, sg.ErrInvalid, `VPC "v2"`}}},
+		"set changes its family": {changes: one(policy.PutSet{Set: set("s4", "", "fd00::/8")}), want: []fault{{`groups["web"].rules[2].peer`, sg.ErrFamily, "the set is for ipv6, the rule for ipv4"}}},                    // IP-09, IP-11
 		"family of the protocol": {changes: rule(sg.Rule{ID: "r", Direction: sg.Ingress, Protocol: sg.ICMPv6, Peer: sg.PeerSet("s4")}), want: []fault{{`groups["n"].rules[0].peer`, sg.ErrFamily, "the set is for ipv4"}}}, // RU-27
 		"family left open":       {changes: rule(tcp("r", sg.Ingress, 1, sg.PeerSet("s6")))},
 		"empty set of no family": {changes: []policy.Change{policy.PutSet{Set: set("e", "")}, rule(sg.Rule{ID: "r", Direction: sg.Ingress, Protocol: sg.ICMPv6, Peer: sg.PeerSet("e")})[0]}},

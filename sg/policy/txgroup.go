@@ -71,7 +71,8 @@ func (tx *Tx) RemoveRule(id sg.GroupID, rule sg.RuleID) error {
 	return tx.Apply(PutGroup{g})
 }
 
-// edit returns a copy of a group that may be changed.
+// edit returns a copy of a group that may be changed. It fails for a group that
+// the actor may not see.
 func (tx *Tx) edit(id sg.GroupID) (*sg.Group, error) {
 	if tx.editor == nil {
 		return nil, ErrTxDone
@@ -79,6 +80,9 @@ func (tx *Tx) edit(id sg.GroupID) (*sg.Group, error) {
 	g, ok := tx.Group(id)
 	if !ok {
 		return nil, &sg.FieldError{Path: groupPath(id), Err: sg.ErrNotFound}
+	}
+	if !tx.by.CanView(g.Scope) { // a copy would tell its rules, and a rule id whether there is such a rule
+		return nil, &sg.FieldError{Path: groupPath(id), Err: sg.ErrForbidden, Detail: "belongs to another user"}
 	}
 	return g.Clone(), nil
 }
@@ -92,6 +96,9 @@ func (tx *Tx) AddLines(id sg.SetID, text string) (ipset.Report, error) {
 	s, ok := tx.Set(id)
 	if !ok {
 		return ipset.Report{}, &sg.FieldError{Path: setPath(id), Err: sg.ErrNotFound}
+	}
+	if !tx.by.CanView(s.Scope) { // the report would tell which entries there are
+		return ipset.Report{}, &sg.FieldError{Path: setPath(id), Err: sg.ErrForbidden, Detail: "belongs to another user"}
 	}
 	trial := s.Clone()
 	report := trial.AddLines(text)

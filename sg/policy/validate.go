@@ -41,6 +41,7 @@ func (s *Snapshot) Validate() error {
 // validate judges what was touched, and what refers to it, in the outcome.
 func (e *editor) validate() error {
 	e.widen()
+	e.settleDefaults()
 	newest := map[sg.OwnerID]sg.GroupID{} // of the groups touched, to name one
 	for _, id := range sorted(e.groups) {
 		e.defaultGroup(id)

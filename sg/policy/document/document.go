@@ -9,13 +9,23 @@
 //	 "interfaces": [{"id": "web-1", "vpc_id": "vpc-1", "owner": "", "kind": "", "addresses": ["10.0.0.5", "fd00::5"],
 //	    "security_group_ids": ["sg-web"], "exempt": ["smtp"]}]}
 //
-// A source or destination is a CIDR, a bare address, the id of a group or of
-// an IP set of the document, or "@name" for a group by name. Rules may also
+// A source or destination is a CIDR, a bare address, "any" (every address), the
+// id of a group or of an IP set of the document, or "@name" for a group by name. Rules may also
 // have ip_version ("ipv4", "ipv6"), icmp_type and icmp_code (0 to 255; absent
 // is any). A rule without an id gets one that depends on its content only. An
 // absent rule list gets the rules that the profile gives to new groups in that
-// direction; an empty one has no rules. Interfaces may also have source_guard
-// and allowed_addresses; see sg.Interface. Unknown and repeated fields, null,
+// direction; an empty one has no rules. Groups may also have default (the
+// default group of their VPC) and created_at (RFC 3339); interfaces
+// source_guard, allowed_addresses (see sg.Interface) and instance_id. Where
+// groups attach to instances there is a list
+//
+//	"instances": [{"id": "vm-1", "owner": "", "kind": "", "security_group_ids": ["sg-web"]}]
+//
+// and what is special about owners stands in
+//
+//	"owners": [{"id": "alice", "exempt": ["smtp"]}]
+//
+// Unknown and repeated fields, null,
 // and values of the wrong type are faults.
 package document
 
@@ -23,7 +33,8 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
-	"strings"
+	"slices"
+	"time"
 
 	"example.com/secgroup/ipset"
 	"example.com/secgroup/sg"
@@ -39,7 +50,8 @@ type Options struct {
 	// Profiles finds a profile by name; package sg/dialect has one. Required.
 	Profiles func(name string) (sg.Profile, bool)
 
-	// Profile, if not empty, overrides the profile that the document names.
+	// Profile, if not empty, overrides the profile that the document names,
+	// which then need not name one.
 	Profile string
 }
 
@@ -53,9 +65,10 @@ func Read(r io.Reader, o Options) (*policy.Snapshot, error) {
 }
 
 // Decode decodes and validates a document. Its error is sg.Errors with every
-// fault, with paths such as security_groups[2].inbound_rules[0].port_range.
+// fault, with paths such as security_groups[2].inbound_rules[0].port_range; of
+// more than 1,000 it tells some, and that there are more.
 func Decode(b []byte, o Options) (*policy.Snapshot, error) {
-	d := &decoder{options: o, places: map[string]string{}, byName: map[string][]*sg.Group{}}
+	d := &decoder{options: o, places: map[string]string{}, silent: map[string]bool{}, inVPC: map[vpcName][]sg.GroupID{}, byName: map[string][]sg.GroupID{}}
 	var whole sg.Errors
 	if len(b) > MaxBytes {
 		whole.Add("", len(b), sg.ErrQuota, "a document has at most 64 MiB")
@@ -75,10 +88,17 @@ type decoder struct {
 	errs    sg.Errors
 	changes []policy.Change
 
-	places map[string]string      // path of package policy → path in the document
-	groups []*groupDraft          // in order of the document
-	byName map[string][]*sg.Group // for "@name"
-	ids    map[string]string      // id of a group or set → "group" or "set"
+	places map[string]string        // path of package policy → path in the document
+	silent map[string]bool          // paths in the document where package policy is wrong
+	groups []*groupDraft            // in order of the document
+	inVPC  map[vpcName][]sg.GroupID // for "@name"
+	byName map[string][]sg.GroupID  // the same in all VPCs
+	ids    map[string]string        // id of a group or set → "group" or "set"
+}
+
+type vpcName struct {
+	vpc  sg.VPCID
+	name string
 }
 
 // groupDraft is a group whose rules wait until every id is known.
@@ -94,51 +114,116 @@ func (d *decoder) document(root *jsontree.Object) (*policy.Snapshot, error) {
 	d.ids = map[string]string{}
 	groups, _ := root.Objects("security_groups")
 	for _, o := range groups {
+		if d.full() {
+			break
+		}
 		d.readGroup(o)
 	}
 	sets, _ := root.Objects("ip_sets")
 	for _, o := range sets {
+		if d.full() {
+			break
+		}
 		d.readSet(o)
 	}
 	for _, g := range d.groups {
+		if d.full() {
+			break
+		}
 		d.readRules(g)
+	}
+	instances, _ := root.Objects("instances")
+	seenInstance := map[string]bool{}
+	for _, o := range instances {
+		if d.full() {
+			break
+		}
+		d.readInstance(o, seenInstance)
+	}
+	owners, _ := root.Objects("owners")
+	seenOwner := map[string]bool{}
+	for _, o := range owners {
+		if d.full() {
+			break
+		}
+		d.readOwner(o, seenOwner)
 	}
 	interfaces, _ := root.Objects("interfaces")
 	seen := map[string]bool{}
 	for _, o := range interfaces {
+		if d.full() {
+			break
+		}
 		d.readInterface(o, seen)
 	}
 	root.Done()
+	if d.full() {
+		return nil, d.bounded()
+	}
 
 	s, err := policy.Build(d.profile, d.changes...)
 	d.translate(err)
-	if err := d.errs.Err(); err != nil {
-		return nil, err
+	if len(d.errs) > 0 {
+		return nil, d.bounded()
 	}
 	return s, nil
 }
 
+// full reports whether there are so many faults that no more will be told.
+func (d *decoder) full() bool { return len(d.errs) >= jsontree.MaxFaults }
+
+// bounded returns the faults, up to jsontree.MaxFaults and a word about the
+// rest.
+func (d *decoder) bounded() error {
+	err := d.errs.Err() // sorts
+	if len(d.errs) < jsontree.MaxFaults {
+		return err
+	}
+	few := slices.Clone(d.errs[:jsontree.MaxFaults])
+	few.Add("", nil, sg.ErrInvalid, fmt.Sprintf("not more than %d faults are told", jsontree.MaxFaults))
+	return few.Err()
+}
+
 func (d *decoder) readProfile(root *jsontree.Object) {
 	d.profile = sg.Profile{Name: "unknown", AllowStateless: true} // judges what can be judged without one
-	name, ok := root.Required("profile")
-	field := "profile"
-	if d.options.Profile != "" {
-		name, ok = d.options.Profile, true
+	name, ok := d.options.Profile, true
+	if name == "" {
+		name, ok = root.Required("profile")
+	} else {
+		root.Text("profile")
 	}
-	if !ok || d.options.Profiles == nil {
+	if !ok {
 		return
 	}
-	p, found := d.options.Profiles(name)
-	if !found {
-		root.Fault(field, name, sg.ErrNotFound, "no such profile")
-		return
+	if d.options.Profiles != nil {
+		if p, found := d.options.Profiles(name); found {
+			d.profile = p
+			return
+		}
 	}
-	d.profile = p
+	root.Fault("profile", name, sg.ErrNotFound, "no such profile")
 }
 
 // id reads the id of an object. A missing, impossible or repeated one is a
 // fault; a placeholder then keeps the object apart from all others.
 func (d *decoder) id(o *jsontree.Object, taken func(string) bool) string {
+	id := d.anyID(o, taken)
+	if id[0] != noID[0] && !isReference(id) {
+		o.Fault("id", id, sg.ErrInvalid, "an id must not look like an address or a @name")
+		return placeholder(o)
+	}
+	return id
+}
+
+// noID marks a placeholder: no id has a control character, and this one sorts
+// behind letters, so that of two objects the good one is not blamed.
+const noID = "\x7f"
+
+// placeholder stands for an id, or the target of a rule, that can not be used.
+func placeholder(o *jsontree.Object) string { return noID + o.Path }
+
+// anyID is id for an object that no source or destination can name.
+func (d *decoder) anyID(o *jsontree.Object, taken func(string) bool) string {
 	id, ok := o.Required("id")
 	switch {
 	case !ok:
@@ -146,13 +231,15 @@ func (d *decoder) id(o *jsontree.Object, taken func(string) bool) string {
 		o.Fault("id", id, sg.ErrInvalid, sg.CheckName(id))
 	case taken(id):
 		o.Fault("id", id, sg.ErrDuplicate, "another object has this id")
-	case isAddress(id) || strings.HasPrefix(id, "@"):
-		o.Fault("id", id, sg.ErrInvalid, "an id must not look like an address or a @name")
 	default:
 		return id
 	}
-	return "\x00" + o.Path
+	return placeholder(o)
 }
+
+// isReference reports whether id, as a source or destination, can mean nothing
+// but an object.
+func isReference(id string) bool { return !isAddress(id) && id[0] != '@' && id != anyPeer }
 
 func isAddress(s string) bool {
 	if _, err := netip.ParsePrefix(s); err == nil {
@@ -171,6 +258,14 @@ func (d *decoder) readGroup(o *jsontree.Object) {
 		VPC:         sg.VPCID(o.Text("vpc_id")),
 		Scope:       sg.User(sg.OwnerID(o.Text("owner"))),
 		Stateless:   !o.Bool("stateful", true),
+		Default:     o.Bool("default", false),
+	}
+	if v, ok := o.String("created_at"); ok {
+		at, err := time.Parse(time.RFC3339, v)
+		if err != nil {
+			o.Fault("created_at", v, sg.ErrInvalid, "want a time such as 2026-03-01T12:00:00Z (RFC 3339)")
+		}
+		g.Created = at.UTC()
 	}
 	g.Name, _ = o.Required("name")
 	draft := &groupDraft{group: g, obj: o}
@@ -180,7 +275,8 @@ func (d *decoder) readGroup(o *jsontree.Object) {
 	}
 	o.Done()
 	d.groups = append(d.groups, draft)
-	d.byName[g.Name] = append(d.byName[g.Name], g)
+	d.inVPC[vpcName{g.VPC, g.Name}] = append(d.inVPC[vpcName{g.VPC, g.Name}], g.ID)
+	d.byName[g.Name] = append(d.byName[g.Name], g.ID)
 	d.place(fmt.Sprintf("groups[%q]", id), o.Path)
 	d.changes = append(d.changes, policy.PutGroup{Group: g})
 }
@@ -216,13 +312,14 @@ func (d *decoder) readSet(o *jsontree.Object) {
 }
 
 func (d *decoder) readInterface(o *jsontree.Object, seen map[string]bool) {
-	id := d.id(o, func(id string) bool { return seen[id] })
+	id := d.anyID(o, func(id string) bool { return seen[id] })
 	seen[id] = true
 	i := &sg.Interface{
 		ID:          sg.InterfaceID(id),
 		VPC:         sg.VPCID(o.Text("vpc_id")),
 		Owner:       sg.OwnerID(o.Text("owner")),
 		Kind:        o.Text("kind"),
+		Instance:    sg.InstanceID(o.Text("instance_id")),
 		Exempt:      o.Strings("exempt"),
 		SourceGuard: o.Bool("source_guard", false),
 	}
@@ -236,11 +333,40 @@ func (d *decoder) readInterface(o *jsontree.Object, seen map[string]bool) {
 	d.changes = append(d.changes, policy.PutInterface{Interface: i})
 }
 
+func (d *decoder) readInstance(o *jsontree.Object, seen map[string]bool) {
+	id := d.anyID(o, func(id string) bool { return seen[id] })
+	seen[id] = true
+	n := &sg.Instance{ID: sg.InstanceID(id), Owner: sg.OwnerID(o.Text("owner")), Kind: o.Text("kind")}
+	for _, g := range o.Strings("security_group_ids") {
+		n.Groups = append(n.Groups, sg.GroupID(g))
+	}
+	o.Done()
+	d.place(fmt.Sprintf("instances[%q]", id), o.Path)
+	d.changes = append(d.changes, policy.PutInstance{Instance: n})
+}
+
+func (d *decoder) readOwner(o *jsontree.Object, seen map[string]bool) {
+	id := d.anyID(o, func(id string) bool { return seen[id] })
+	seen[id] = true
+	owner := &sg.Owner{ID: sg.OwnerID(id), Exempt: o.Strings("exempt")}
+	o.Done()
+	d.place(fmt.Sprintf("owners[%q]", id), o.Path)
+	d.changes = append(d.changes, policy.PutOwner{Owner: owner})
+}
+
 func (d *decoder) prefixes(o *jsontree.Object, key string) []netip.Prefix {
+	told := len(d.errs)
+	list := o.Strings(key)
+	wrong := map[string]bool{} // elements that are no text
+	for _, f := range d.errs[told:] {
+		wrong[f.Path] = true
+	}
 	var out []netip.Prefix
-	for n, text := range o.Strings(key) {
+	for n, text := range list {
 		p, err := sg.ParsePrefix(text)
-		o.Merge(fmt.Sprintf("%s[%d]", key, n), err)
+		if field := fmt.Sprintf("%s[%d]", key, n); !wrong[sg.JoinPath(o.Path, field)] {
+			o.Merge(field, err)
+		}
 		out = append(out, p) // a faulty one stands as a placeholder: indices stay true
 	}
 	return out

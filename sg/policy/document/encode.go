@@ -3,6 +3,9 @@ package document
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
+	"time"
+	"unicode/utf8"
 
 	"example.com/secgroup/ipset"
 	"example.com/secgroup/sg"
@@ -14,6 +17,8 @@ type (
 		Profile    string          `json:"profile"`
 		Groups     []groupJSON     `json:"security_groups"`
 		Sets       []setJSON       `json:"ip_sets"`
+		Instances  []instanceJSON  `json:"instances,omitempty"`
+		Owners     []ownerJSON     `json:"owners,omitempty"`
 		Interfaces []interfaceJSON `json:"interfaces"`
 	}
 	groupJSON struct {
@@ -23,6 +28,8 @@ type (
 		VPC         sg.VPCID   `json:"vpc_id"`
 		Owner       sg.OwnerID `json:"owner"`
 		Stateful    bool       `json:"stateful"`
+		Default     bool       `json:"default,omitempty"`
+		Created     string     `json:"created_at,omitempty"`
 		Inbound     []ruleJSON `json:"inbound_rules"`
 		Outbound    []ruleJSON `json:"outbound_rules"`
 	}
@@ -50,29 +57,52 @@ type (
 		CIDR        string `json:"cidr"`
 		Description string `json:"description"`
 	}
+	instanceJSON struct {
+		ID     sg.InstanceID `json:"id"`
+		Owner  sg.OwnerID    `json:"owner"`
+		Kind   string        `json:"kind"`
+		Groups []sg.GroupID  `json:"security_group_ids"`
+	}
+	ownerJSON struct {
+		ID     sg.OwnerID `json:"id"`
+		Exempt []string   `json:"exempt"`
+	}
 	interfaceJSON struct {
-		ID      sg.InterfaceID `json:"id"`
-		VPC     sg.VPCID       `json:"vpc_id"`
-		Owner   sg.OwnerID     `json:"owner"`
-		Kind    string         `json:"kind"`
-		Addrs   []string       `json:"addresses"`
-		Groups  []sg.GroupID   `json:"security_group_ids"`
-		Exempt  []string       `json:"exempt"`
-		Guard   bool           `json:"source_guard,omitempty"`
-		Allowed []string       `json:"allowed_addresses,omitempty"`
+		ID       sg.InterfaceID `json:"id"`
+		VPC      sg.VPCID       `json:"vpc_id"`
+		Owner    sg.OwnerID     `json:"owner"`
+		Kind     string         `json:"kind"`
+		Addrs    []string       `json:"addresses"`
+		Groups   []sg.GroupID   `json:"security_group_ids"`
+		Exempt   []string       `json:"exempt"`
+		Instance sg.InstanceID  `json:"instance_id,omitempty"`
+		Guard    bool           `json:"source_guard,omitempty"`
+		Allowed  []string       `json:"allowed_addresses,omitempty"`
 	}
 )
 
 // Encode writes s as a document. Objects stand in order of id, both rule lists
 // of every group are there, and rules keep their order and get their origin as
 // ordinary rules: decoding the document gives a policy with the same meaning.
+// It fails with sg.ErrUnsupported for what a document can not say: a group or
+// set whose id looks like an address or a @name or is that of another, and text
+// that is not UTF-8.
 func Encode(s *policy.Snapshot) ([]byte, error) {
+	if err := encodable(s); err != nil {
+		return nil, err
+	}
 	file := fileJSON{Profile: s.Profile().Name, Groups: []groupJSON{}, Sets: []setJSON{}, Interfaces: []interfaceJSON{}}
 	for g := range s.Groups() {
 		file.Groups = append(file.Groups, encodeGroup(g))
 	}
 	for set := range s.Sets() {
 		file.Sets = append(file.Sets, encodeSet(set))
+	}
+	for n := range s.Instances() {
+		file.Instances = append(file.Instances, instanceJSON{n.ID, n.Owner, n.Kind, append([]sg.GroupID{}, n.Groups...)})
+	}
+	for o := range s.Owners() {
+		file.Owners = append(file.Owners, ownerJSON{o.ID, append([]string{}, o.Exempt...)})
 	}
 	for i := range s.Interfaces() {
 		file.Interfaces = append(file.Interfaces, encodeInterface(i))
@@ -87,11 +117,78 @@ func Encode(s *policy.Snapshot) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
+// encodable reports what Decode would refuse, or read as something else.
+func encodable(s *policy.Snapshot) error {
+	var errs sg.Errors
+	refuse := func(kind, id, field, value, why string) {
+		errs.Add(fmt.Sprintf("%s[%q].%s", kind, id, field), value, sg.ErrUnsupported, why)
+	}
+	text := func(kind, id, field, value string) {
+		if !utf8.ValidString(value) {
+			refuse(kind, id, field, value, "not valid UTF-8")
+		}
+	}
+	for g := range s.Groups() {
+		id, owner := string(g.ID), ownerOf(g.Scope)
+		if !isReference(id) {
+			refuse("groups", id, "id", id, "looks like an address or a @name")
+		}
+		text("groups", id, "vpc", string(g.VPC))
+		text("groups", id, "scope", owner)
+		text("groups", id, "description", g.Description)
+		for i, r := range g.Rules {
+			text("groups", id, fmt.Sprintf("rules[%d].description", i), r.Description)
+		}
+	}
+	for set := range s.Sets() {
+		id := string(set.ID)
+		if !isReference(id) {
+			refuse("sets", id, "id", id, "looks like an address or a @name")
+		}
+		if _, ok := s.Group(sg.GroupID(id)); ok {
+			refuse("sets", id, "id", id, "a group has the same id")
+		}
+		text("sets", id, "vpc", string(set.VPC))
+		text("sets", id, "scope", ownerOf(set.Scope))
+		text("sets", id, "description", set.Description)
+		for e := range set.All() {
+			text("sets", id, "entries", e.Description)
+		}
+	}
+	for n := range s.Instances() {
+		text("instances", string(n.ID), "owner", string(n.Owner))
+		text("instances", string(n.ID), "kind", n.Kind)
+	}
+	for o := range s.Owners() {
+		for n, e := range o.Exempt {
+			text("owners", string(o.ID), fmt.Sprintf("exempt[%d]", n), e)
+		}
+	}
+	for i := range s.Interfaces() {
+		id := string(i.ID)
+		text("interfaces", id, "vpc", string(i.VPC))
+		text("interfaces", id, "owner", string(i.Owner))
+		text("interfaces", id, "kind", i.Kind)
+		for n, e := range i.Exempt {
+			text("interfaces", id, fmt.Sprintf("exempt[%d]", n), e)
+		}
+	}
+	return errs.Err()
+}
+
+func ownerOf(s sg.Scope) string {
+	owner, _ := s.Owner()
+	return string(owner)
+}
+
 func encodeGroup(g *sg.Group) groupJSON {
 	owner, _ := g.Scope.Owner()
 	out := groupJSON{
 		ID: g.ID, Name: g.Name, Description: g.Description, VPC: g.VPC, Owner: owner, Stateful: !g.Stateless,
-		Inbound: []ruleJSON{}, Outbound: []ruleJSON{},
+		Default: g.Default, Inbound: []ruleJSON{}, Outbound: []ruleJSON{},
+	}
+	if !g.Created.IsZero() {
+		out.Created = g.Created.UTC().Format(time.RFC3339Nano)
 	}
 	for _, r := range g.ByDirection(sg.Ingress) {
 		out.Inbound = append(out.Inbound, encodeRule(r))
@@ -122,6 +219,8 @@ func encodeRule(r sg.Rule) ruleJSON {
 		remote = string(id)
 	} else if id, ok := r.Peer.Set(); ok {
 		remote = string(id)
+	} else if r.Peer.IsAny() {
+		remote = anyPeer
 	}
 	if r.Direction == sg.Egress {
 		out.Destination = remote
@@ -142,7 +241,7 @@ func encodeSet(s *ipset.Set) setJSON {
 
 func encodeInterface(i *sg.Interface) interfaceJSON {
 	out := interfaceJSON{
-		ID: i.ID, VPC: i.VPC, Owner: i.Owner, Kind: i.Kind, Guard: i.SourceGuard,
+		ID: i.ID, VPC: i.VPC, Owner: i.Owner, Kind: i.Kind, Instance: i.Instance, Guard: i.SourceGuard,
 		Addrs: []string{}, Groups: []sg.GroupID{}, Exempt: []string{},
 	}
 	for _, p := range i.Addrs {

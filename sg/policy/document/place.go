@@ -24,16 +24,34 @@ func (d *decoder) translate(err error) {
 	}
 	for _, f := range errs {
 		path := d.pathOf(f.Path)
-		if told[path] || told[d.places[path]] {
+		if told[path] || d.silent[path] {
 			continue
 		}
 		g := *f
-		g.Path = path
-		if s, ok := g.Value.(string); ok && strings.HasPrefix(s, "\x00") {
+		g.Path, g.Detail = path, d.detailOf(f)
+		if s, ok := g.Value.(string); ok && strings.HasPrefix(s, noID) {
 			g.Value = nil // a placeholder
 		}
 		d.errs = append(d.errs, &g)
 	}
+}
+
+// detailOf translates what a fault of a group says about another rule of it:
+// "rules[3]" is no place of the document.
+func (d *decoder) detailOf(f *sg.FieldError) string {
+	detail := strings.ReplaceAll(f.Detail, noID, "") // of a placeholder
+	end := strings.Index(f.Path, ".rules[")
+	at := strings.Index(detail, " rules[")
+	if end < 0 || at < 0 {
+		return detail
+	}
+	before, rest := detail[:at+1], detail[at+1:]
+	n := strings.IndexByte(rest, ']') + 1
+	place, ok := d.places[f.Path[:end]+"."+rest[:n]]
+	if !ok {
+		return detail
+	}
+	return before + place[strings.LastIndexByte(place, '.')+1:] + rest[n:]
 }
 
 // pathOf translates a path of package policy.
@@ -75,8 +93,10 @@ func fieldOf(place, field string) string {
 		name, index = field[:i], field[i:]
 	}
 	switch {
-	case strings.HasPrefix(place, "interfaces"):
-		name = map[string]string{"addrs": "addresses", "allowed": "allowed_addresses", "groups": "security_group_ids"}[name]
+	case strings.HasPrefix(place, "interfaces"), strings.HasPrefix(place, "instances"):
+		name = map[string]string{
+			"addrs": "addresses", "allowed": "allowed_addresses", "groups": "security_group_ids", "instance": "instance_id",
+		}[name]
 	case strings.Contains(place, ".inbound_rules"), strings.Contains(place, ".outbound_rules"):
 		switch name {
 		case "ports":
@@ -92,6 +112,13 @@ func fieldOf(place, field string) string {
 			}
 		}
 		return name + index
+	case strings.HasPrefix(place, "security_groups"):
+		name = map[string]string{
+			"scope": "owner", "rules.ingress": "inbound_rules", "rules.egress": "outbound_rules",
+		}[name]
+		if field == "rules" { // a limit for both lists
+			return ""
+		}
 	default:
 		return field
 	}

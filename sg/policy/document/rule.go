@@ -2,12 +2,14 @@ package document
 
 import (
 	"fmt"
-	"hash/fnv"
 	"strings"
 
 	"example.com/secgroup/sg"
 	"example.com/secgroup/sg/internal/jsontree"
 )
+
+// anyPeer stands for every address.
+const anyPeer = "any"
 
 // remoteKey is the field that holds the remote end, by direction.
 func remoteKey(d sg.Direction) string {
@@ -17,37 +19,56 @@ func remoteKey(d sg.Direction) string {
 	return "source"
 }
 
+func listKey(d sg.Direction) string {
+	if d == sg.Egress {
+		return "outbound_rules"
+	}
+	return "inbound_rules"
+}
+
 // readRules reads the two rule lists of a group, now that every id is known.
 func (d *decoder) readRules(draft *groupDraft) {
 	g := draft.group
-	used := map[sg.RuleID]bool{}
-	var unnamed []int
+	var soft []int // rules of the template: their ids give way to written ones
+	broken := map[int]*jsontree.Object{}
 	for n, dir := range []sg.Direction{sg.Ingress, sg.Egress} {
 		if !draft.given[n] {
 			for _, r := range sg.Template(d.profile.NewGroup, g.ID, dir) {
-				used[r.ID] = true
+				d.place(fmt.Sprintf("groups[%q].rules[%d]", g.ID, len(g.Rules)), draft.obj.At(listKey(dir)))
+				soft = append(soft, len(g.Rules))
 				g.Rules = append(g.Rules, r)
 			}
 			continue
 		}
 		for _, o := range draft.lists[n] {
+			before := len(d.errs)
 			r := d.readRule(o, g, dir)
-			d.place(fmt.Sprintf("groups[%q].rules[%d]", g.ID, len(g.Rules)), o.Path)
-			if r.ID == "" {
-				unnamed = append(unnamed, len(g.Rules))
+			if len(d.errs) > before {
+				broken[len(g.Rules)] = o
 			}
-			used[r.ID] = true
+			d.place(fmt.Sprintf("groups[%q].rules[%d]", g.ID, len(g.Rules)), o.Path)
 			g.Rules = append(g.Rules, r)
 		}
 	}
-	for _, n := range unnamed {
-		r := &g.Rules[n]
-		base := generateID(*r)
-		r.ID = base
-		for k := 2; used[r.ID]; k++ {
-			r.ID = sg.RuleID(fmt.Sprintf("%s-%d", base, k))
+	sg.AssignIDs(g.Rules, soft...)
+	d.separate(g, broken)
+}
+
+// separate keeps rules with faults from being taken for duplicates of others
+// because of what could not be read.
+func (d *decoder) separate(g *sg.Group, broken map[int]*jsontree.Object) {
+	if len(broken) == 0 {
+		return
+	}
+	count := make(map[sg.Rule]int, len(g.Rules))
+	for _, r := range g.Rules {
+		count[r.Key()]++
+	}
+	for n, o := range broken {
+		if r := &g.Rules[n]; count[r.Key()] > 1 {
+			r.Peer = sg.PeerGroup(sg.GroupID(placeholder(o)))
+			d.silent[o.At(remoteKey(r.Direction))] = true
 		}
-		used[r.ID] = true
 	}
 }
 
@@ -57,7 +78,7 @@ func (d *decoder) readRule(o *jsontree.Object, g *sg.Group, dir sg.Direction) sg
 		id, _ := o.Required("id")
 		r.ID = sg.RuleID(id)
 		if id == "" {
-			r.ID = sg.RuleID("\x00" + o.Path)
+			r.ID = sg.RuleID(placeholder(o))
 		}
 	}
 	if v, ok := o.Required("protocol"); ok {
@@ -87,9 +108,10 @@ func (d *decoder) readRule(o *jsontree.Object, g *sg.Group, dir sg.Direction) sg
 	}
 	key, other := remoteKey(dir), remoteKey(dir.Opposite())
 	if o.Has(other) && !o.Has(key) {
-		o.Text(other)
-		o.Fault(other, nil, sg.ErrInvalid, dir.String()+" rules name their remote end as "+key)
-		d.place(o.At(key), o.At(other)) // do not ask for it again
+		if _, ok := o.String(other); ok {
+			o.Fault(other, nil, sg.ErrInvalid, dir.String()+" rules name their remote end as "+key)
+		}
+		d.silent[o.At(key)] = true // do not ask for it again
 	} else if v, ok := o.Required(key); ok {
 		r.Peer = d.peer(o, key, v, g)
 	}
@@ -97,10 +119,13 @@ func (d *decoder) readRule(o *jsontree.Object, g *sg.Group, dir sg.Direction) sg
 	return r
 }
 
-// peer reads a remote end: CIDR or address, id of a group or set, or @name.
+// peer reads a remote end: CIDR or address, any, id of a group or set, or @name.
 func (d *decoder) peer(o *jsontree.Object, key, v string, g *sg.Group) sg.Peer {
 	if name, ok := strings.CutPrefix(v, "@"); ok {
 		return d.named(o, key, name, g)
+	}
+	if v == anyPeer {
+		return sg.PeerAny()
 	}
 	switch d.ids[v] {
 	case "group":
@@ -122,52 +147,16 @@ func (d *decoder) peer(o *jsontree.Object, key, v string, g *sg.Group) sg.Peer {
 
 // named finds a group by name: that of the rule's own VPC, else the only one.
 func (d *decoder) named(o *jsontree.Object, key, name string, g *sg.Group) sg.Peer {
-	all := d.byName[name]
-	var near []*sg.Group
-	for _, c := range all {
-		if c.VPC == g.VPC {
-			near = append(near, c)
-		}
-	}
+	near, all := d.inVPC[vpcName{g.VPC, name}], d.byName[name]
 	switch {
 	case len(near) == 1:
-		return sg.PeerGroup(near[0].ID)
+		return sg.PeerGroup(near[0])
 	case len(near) == 0 && len(all) == 1:
-		return sg.PeerGroup(all[0].ID)
+		return sg.PeerGroup(all[0])
 	case len(all) == 0:
 		o.Fault(key, "@"+name, sg.ErrNotFound, "no group of that name")
 	default:
 		o.Fault(key, "@"+name, sg.ErrInvalid, fmt.Sprintf("%d groups have that name; use an id", len(all)))
 	}
 	return sg.Peer{}
-}
-
-// maxGenerated bounds a generated id; a longer one is cut and told apart by a
-// hash.
-const maxGenerated = 120
-
-// generateID makes an id of what a rule says, such as
-// "in-tcp-443-from-0.0.0.0/0": the same rule always gets the same id.
-func generateID(r sg.Rule) sg.RuleID {
-	id, side := "in-", "-from-"
-	if r.Direction == sg.Egress {
-		id, side = "out-", "-to-"
-	}
-	id += r.Protocol.String()
-	if !r.Ports.IsZero() {
-		id += "-" + r.Ports.String()
-	}
-	if !r.ICMP.IsAny() {
-		id += "-type-" + r.ICMP.String()
-	}
-	if r.Family != sg.FamilyAny {
-		id += "-" + r.Family.String()
-	}
-	id += side + strings.ReplaceAll(r.Peer.String(), " ", "-")
-	if len(id) > maxGenerated {
-		h := fnv.New64a()
-		h.Write([]byte(id))
-		id = fmt.Sprintf("%s-%016x", strings.ToValidUTF8(id[:maxGenerated], ""), h.Sum64())
-	}
-	return sg.RuleID(id)
 }
