@@ -8,7 +8,8 @@
 //	sg                    the domain model: groups, rules, peers, interfaces, profiles, errors
 //	sg/policy             whole policies: Snapshot, Change, the transactional Store, Watch
 //	sg/policy/document    the native policy document (JSON)
-//	sg/dialect            profiles by name; one package per cloud below it
+//	sg/dialect            profiles and wire formats by name; one package per cloud below it
+//	sg/lint               findings: what the clouds advise against
 //	sg/cow                the copy-on-write map under snapshots and IP sets
 //	ipset                 named collections of prefixes
 //	compile               Compiler, Matcher, Explain

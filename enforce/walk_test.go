@@ -56,7 +56,6 @@ type walk struct {
 	id       uint16
 	split    []probe // first fragments that were sent
 	counted  map[ir.RuleRef]enforce.Counter
-	opened   int
 }
 
 func newWalk() *walk {
