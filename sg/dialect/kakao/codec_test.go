@@ -166,27 +166,6 @@ func TestHostileDocuments(t *testing.T) {
 	codec.Hostile(t, `{"name": "a", "inbound_rules": [`, `{"protocol": "ALL", "source": "@group %d"}`, `]}`)
 }
 
-// TestEqualIDs: groups that differ in blanks only make rules whose ids would
-// be the same; numbering them takes linear time.
-func TestEqualIDs(t *testing.T) {
-	var doc strings.Builder
-	doc.WriteString(`{"name": "a", "inbound_rules": [`)
-	for n := range 1 << 16 {
-		if n > 0 {
-			doc.WriteByte(',')
-		}
-		doc.WriteString(`{"protocol": "ALL", "source": "@x`)
-		for bit := range 16 {
-			doc.WriteByte(" -"[n>>bit&1])
-		}
-		doc.WriteString(`"}`)
-	}
-	doc.WriteString(`]}`)
-	start := time.Now()
-	require.Len(t, codec.Groups(t, doc.String())[0].Rules, 1<<16+1)
-	require.Less(t, time.Since(start), 20*time.Second)
-}
-
 func sayable() *rapid.Generator[[]*sg.Group] {
 	return wiretest.Groups(wiretest.Spec{
 		RuleIDs: true,

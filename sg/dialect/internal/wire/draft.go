@@ -2,7 +2,6 @@ package wire
 
 import (
 	"errors"
-	"fmt"
 	"strings"
 
 	"example.com/secgroup/sg"
@@ -133,7 +132,7 @@ func (d *Draft) check(o *Object, rule sg.Rule, from int) {
 // Done gives ids to rules that have none and makes sure that the group is
 // valid.
 func (d *Draft) Done() *sg.Group {
-	AssignIDs(d.Group.Rules)
+	sg.AssignIDs(d.Group.Rules)
 	if d.r.faults == 0 {
 		var errs sg.Errors
 		errs.Merge(d.Obj.Path, d.Group.Validate())
@@ -142,28 +141,6 @@ func (d *Draft) Done() *sg.Group {
 		}
 	}
 	return d.Group
-}
-
-// AssignIDs is sg.AssignIDs in linear time, whatever the rules: those whose
-// ids come out equal are numbered from where the last one stopped.
-func AssignIDs(rules []sg.Rule) {
-	used := make(map[sg.RuleID]bool, len(rules))
-	for _, r := range rules {
-		used[r.ID] = true
-	}
-	last := map[sg.RuleID]int{}
-	for n := range rules {
-		r := &rules[n]
-		if r.ID != "" {
-			continue
-		}
-		sg.AssignIDs(rules[n : n+1])
-		base := r.ID
-		for k := max(2, last[base]+1); used[r.ID]; k++ {
-			r.ID, last[base] = sg.RuleID(fmt.Sprintf("%s-%d", base, k)), k
-		}
-		used[r.ID] = true
-	}
 }
 
 // Prefix reads a CIDR, or an address (RU-23), as a peer.

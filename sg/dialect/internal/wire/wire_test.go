@@ -3,7 +3,6 @@ package wire_test
 import (
 	"encoding/json"
 	"errors"
-	"slices"
 	"strings"
 	"testing"
 
@@ -81,24 +80,6 @@ func TestFaultsAreBounded(t *testing.T) {
 	_, absent := o.Objects("m")
 	require.False(t, absent)
 	wire.List{}.Each(func(*wire.Object) { t.Fatal("the zero value is empty") })
-}
-
-// TestAssignIDs: the same ids as those of the model.
-func TestAssignIDs(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		peers := rapid.SampledFrom([]sg.GroupID{"a b", "a-b", "a-b-2", "a b 2", "c"})
-		ids := rapid.SampledFrom([]sg.RuleID{"", "", "", "x", "in-tcp-1-from-group-a-b", "in-tcp-1-from-group-a-b-3"})
-		var one []sg.Rule
-		for range rapid.IntRange(0, 12).Draw(t, "n") {
-			one = append(one, sg.Rule{ID: ids.Draw(t, "id"), Direction: sg.Ingress, Protocol: sg.TCP, Ports: sg.Port(1), Peer: sg.PeerGroup(peers.Draw(t, "peer"))})
-		}
-		two := slices.Clone(one)
-		sg.AssignIDs(one)
-		wire.AssignIDs(two)
-		if !slices.Equal(one, two) {
-			t.Fatalf("%v\n%v", one, two)
-		}
-	})
 }
 
 // TestGeneratedGroupsAreValid keeps the generator of the other tests honest.

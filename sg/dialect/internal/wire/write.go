@@ -102,7 +102,7 @@ func (w *Writer) lostIDs(g *sg.Group) {
 			again, places = append(again, r), append(places, n)
 		}
 	}
-	AssignIDs(again)
+	sg.AssignIDs(again)
 	for i, n := range places {
 		if id := g.Rules[n].ID; id != again[i].ID {
 			w.Warn(RulePath(g, n, "id"), fmt.Sprintf("the format has no rule ids; %q is lost", id))
@@ -152,9 +152,6 @@ func (w *Writer) Refuse(path string, value any, why string) {
 
 // Warn lists what the format has no place for, but changes no verdict.
 func (w *Writer) Warn(path, detail string) { w.warnings.add(path, detail) }
-
-// Failed reports whether anything can not be written.
-func (w *Writer) Failed() bool { return len(w.errs) > 0 }
 
 // Result is what Encode returns: v as JSON and the warnings, or every fault.
 func (w *Writer) Result(v any) ([]byte, []sg.Warning, error) {

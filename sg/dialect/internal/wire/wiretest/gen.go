@@ -8,7 +8,6 @@ import (
 	"pgregory.net/rapid"
 
 	"example.com/secgroup/sg"
-	"example.com/secgroup/sg/dialect/internal/wire"
 )
 
 // Spec makes arbitrary groups into some that a format can say. A nil function
@@ -66,7 +65,7 @@ func drawRules(t *rapid.T, g *sg.Group, s Spec, ids []sg.GroupID) {
 		}
 		g.Rules = append(g.Rules, r)
 	}
-	wire.AssignIDs(g.Rules)
+	sg.AssignIDs(g.Rules)
 }
 
 func drawRule(t *rapid.T, ids []sg.GroupID) sg.Rule {
