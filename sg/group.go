@@ -10,7 +10,7 @@ import (
 // Group is a named set of rules, attachable to interfaces.
 type Group struct {
 	ID          GroupID
-	Name        string // unique within VPC and scope
+	Name        string // unique within the VPC; see Profile.NamesPerScope
 	Description string
 	VPC         VPCID
 	Scope       Scope

@@ -29,6 +29,7 @@ type Profile struct {
 	DefaultGroup   []Rule         // rules of the "default" group that every VPC has and nobody can delete; none: there is none
 	Unit           Unit           // what groups attach to, and quotas count on
 	OnReferenced   OnReferenced   // what deleting a group does to rules of others that name it
+	NamesPerScope  bool           // group names are unique within VPC and scope, not within the VPC
 	Platform       []PlatformRule // before every group rule, in order; the first match decides
 	BeyondAny      []PlatformRule // what rules for any peer do not cover: behind the rules that name a peer, before those for any
 	ICMPCoversIPv6 bool           // a rule for every ICMP message means ICMPv6 in IPv6

@@ -107,12 +107,16 @@ func (m *Map[K, V]) Set(k K, v V) {
 		blk.vals[i] = v
 		return
 	}
+	m.n++
+	if len(blk.keys) == blockMax {
+		m.split(b, i)
+		if right := m.blocks[b+1]; i > len(blk.keys) || i == blockMax {
+			i -= len(blk.keys)
+			blk = right
+		}
+	}
 	blk.keys = slices.Insert(blk.keys, i, k)
 	blk.vals = slices.Insert(blk.vals, i, v)
-	m.n++
-	if len(blk.keys) > blockMax {
-		m.split(b, i)
-	}
 }
 
 // split divides block b, which just got a key at i. Appending keeps the left
@@ -120,7 +124,7 @@ func (m *Map[K, V]) Set(k K, v V) {
 func (m *Map[K, V]) split(b, i int) {
 	blk := m.blocks[b]
 	at := len(blk.keys) / 2
-	if i == len(blk.keys)-1 {
+	if i == len(blk.keys) {
 		at = i
 	}
 	right := &block[K, V]{owner: blk.owner}

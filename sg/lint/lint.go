@@ -8,6 +8,7 @@ package lint
 
 import (
 	"cmp"
+	"iter"
 	"slices"
 	"strconv"
 
@@ -62,7 +63,7 @@ func Check(s *policy.Snapshot) []Finding {
 		c.group(g)
 	}
 	c.twins()
-	for i := range s.Interfaces() {
+	for i := range c.interfaces() {
 		c.iface(i)
 	}
 	slices.SortStableFunc(c.found, func(a, b Finding) int {
@@ -85,10 +86,22 @@ type member struct {
 
 func (c *checker) index() {
 	c.members = map[member][]sg.GroupID{}
-	for i := range c.s.Interfaces() {
+	for i := range c.interfaces() {
 		for _, p := range i.Addrs {
 			m := member{i.VPC, p.String()}
 			c.members[m] = append(c.members[m], i.Groups...)
+		}
+	}
+}
+
+// interfaces yields every interface as it is judged: with the groups of its
+// instance.
+func (c *checker) interfaces() iter.Seq[*sg.Interface] {
+	return func(yield func(*sg.Interface) bool) {
+		for i := range c.s.Interfaces() {
+			if e, ok := c.s.Effective(i.ID); ok && !yield(e) {
+				return
+			}
 		}
 	}
 }

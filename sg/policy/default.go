@@ -64,7 +64,7 @@ func (e *editor) addDefault(vpc sg.VPCID, scope sg.Scope) {
 
 // nameTaken reports whether another group of g's VPC and scope has its name.
 func (s *Snapshot) nameTaken(g *sg.Group) bool {
-	want := nameOf(g)
+	want := s.nameOf(g)
 	want.group = ""
 	for n := range s.names.From(want) {
 		if n.vpc != want.vpc || n.scope != want.scope || n.name != want.name {

@@ -36,14 +36,15 @@ type editor struct {
 	interfaces map[sg.InterfaceID]bool
 	instances  map[sg.InstanceID]bool
 	owners     map[sg.OwnerID]bool
-	concerned  []sg.InterfaceID // by a change of their instance or owner
+	concerned  []sg.InterfaceID       // by a change of their instance or owner
+	counted    map[sg.InstanceID]bool // whose groups are to be counted
 }
 
 func newEditor(s *Snapshot) *editor {
 	return &editor{
 		base: s, next: s.clone(),
 		groups: map[sg.GroupID]bool{}, sets: map[sg.SetID]bool{}, interfaces: map[sg.InterfaceID]bool{},
-		instances: map[sg.InstanceID]bool{}, owners: map[sg.OwnerID]bool{},
+		instances: map[sg.InstanceID]bool{}, owners: map[sg.OwnerID]bool{}, counted: map[sg.InstanceID]bool{},
 	}
 }
 
@@ -110,7 +111,7 @@ func (e *editor) putGroup(g *sg.Group) {
 			e.next.refs.Set(ref, n+1)
 		}
 	}
-	e.next.names.Set(nameOf(g), struct{}{})
+	e.next.names.Set(e.next.nameOf(g), struct{}{})
 	if _, has := e.next.defaults.Get(g.VPC); g.Default && !has {
 		e.next.defaults.Set(g.VPC, g.ID)
 	}
@@ -130,7 +131,7 @@ func (e *editor) forgetGroup(old *sg.Group) {
 			}
 		}
 	}
-	e.next.names.Delete(nameOf(old))
+	e.next.names.Delete(e.next.nameOf(old))
 	if id, _ := e.next.defaults.Get(old.VPC); old.Default && id == old.ID {
 		e.next.defaults.Delete(old.VPC)
 	}
@@ -151,7 +152,14 @@ func (e *editor) count(g *sg.Group, n int) {
 	e.next.owned.Set(owner, have+n)
 }
 
-func nameOf(g *sg.Group) groupName { return groupName{g.VPC, g.Scope.String(), g.Name, g.ID} }
+// nameOf returns the name of g with what it is unique within.
+func (s *Snapshot) nameOf(g *sg.Group) groupName {
+	n := groupName{vpc: g.VPC, name: g.Name, group: g.ID}
+	if s.profile.NamesPerScope {
+		n.scope = g.Scope.String()
+	}
+	return n
+}
 
 func (e *editor) deleteGroup(id sg.GroupID) {
 	old, ok := e.next.groups.Get(id)

@@ -123,6 +123,17 @@ func (e *editor) cascade(id sg.GroupID) {
 	}
 }
 
+// instanceQuota counts the groups of an instance: its own, and those that its
+// interfaces have beside them.
+func (e *editor) instanceQuota(id sg.InstanceID) {
+	n, _ := e.next.instances.Get(id)
+	all := union(nil, n.Groups)
+	for i := range e.next.InterfacesOf(id) {
+		all = union(all, i.Groups)
+	}
+	e.quota(instancePath(id)+".groups", "groups per instance", len(all), e.next.profile.Quota.GroupsPerInterface)
+}
+
 // instance judges an instance, or the interfaces that one left behind.
 func (e *editor) instance(id sg.InstanceID) {
 	path, p := instancePath(id), e.next.profile
@@ -141,7 +152,6 @@ func (e *editor) instance(id sg.InstanceID) {
 	if len(n.Groups) > 0 && p.Unit != sg.PerInstance {
 		e.errs.Add(path+".groups", nil, sg.ErrUnsupported, "groups of profile "+p.Name+" attach to interfaces")
 	}
-	e.quota(path+".groups", "groups per instance", len(n.Groups), p.Quota.GroupsPerInterface)
 	for k, g := range n.Groups {
 		if _, ok := e.next.groups.Get(g); !ok {
 			e.errs.Add(fmt.Sprintf("%s.groups[%d]", path, k), string(g), sg.ErrNotFound, "no such group")

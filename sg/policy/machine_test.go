@@ -49,6 +49,7 @@ func drawProfile(t *rapid.T) sg.Profile {
 			{ID: "in", Direction: sg.Ingress, Family: sg.IPv4, Protocol: sg.AnyProtocol, Peer: self},
 		}
 	}
+	p.NamesPerScope = rapid.Bool().Draw(t, "names per scope")
 	p.Unit = pick(t, "unit", sg.PerInterface, sg.PerInstance)
 	p.OnReferenced = pick(t, "on referenced", sg.Restrict, sg.Cascade)
 	if rarely(t, "quotas", 3) {

@@ -201,10 +201,10 @@ func (m *model) defaults(vpc sg.VPCID) (out []sg.GroupID) {
 	return out
 }
 
-// named says whether another group of g's VPC and scope has its name.
+// named says whether another group of g's VPC (and scope) has its name.
 func (m *model) named(g *sg.Group) bool {
 	for _, other := range m.groups {
-		if other.ID != g.ID && other.VPC == g.VPC && other.Scope == g.Scope && other.Name == g.Name {
+		if other.ID != g.ID && other.VPC == g.VPC && other.Name == g.Name && (other.Scope == g.Scope || !m.profile.NamesPerScope) {
 			return true
 		}
 	}
@@ -385,7 +385,18 @@ func (m *model) judge(f faults) {
 	for _, n := range m.instances {
 		f.add(n.Validate())
 		f.addIf(len(n.Groups) > 0 && m.profile.Unit != sg.PerInstance, sg.ErrUnsupported)
-		m.over(f, len(n.Groups), m.profile.Quota.GroupsPerInterface)
+		all := map[sg.GroupID]bool{}
+		for _, id := range n.Groups {
+			all[id] = true
+		}
+		for _, i := range m.interfaces {
+			for _, id := range i.Groups {
+				if i.Instance == n.ID {
+					all[id] = true
+				}
+			}
+		}
+		m.over(f, len(all), m.profile.Quota.GroupsPerInterface)
 		for _, id := range n.Groups {
 			f.addIf(m.groups[id] == nil, sg.ErrNotFound)
 		}
@@ -398,7 +409,9 @@ func (m *model) judge(f faults) {
 		f.addIf(i.Instance != "" && m.instances[i.Instance] == nil, sg.ErrNotFound)
 		i = m.effective(i)
 		f.addIf(len(i.Groups) == 0 && m.profile.RequireGroup && !slices.Contains(m.profile.UngroupedKinds, i.Kind), sg.ErrRequired)
-		m.over(f, len(i.Groups), m.profile.Quota.GroupsPerInterface)
+		if i.Instance == "" {
+			m.over(f, len(i.Groups), m.profile.Quota.GroupsPerInterface)
+		}
 		rules := 0
 		for _, id := range i.Groups {
 			g := m.groups[id]

@@ -128,7 +128,7 @@ func TestCrossReferences(t *testing.T) {
 			policy.PutGroup{Group: &sg.Group{ID: "p", Name: "same", VPC: "v1"}}, policy.PutGroup{Group: &sg.Group{ID: "o", Name: "same", VPC: "v1"}},
 		}, want: []fault{{`groups["p"].name`, sg.ErrDuplicate, "taken by group o"}}},
 		"name in another VPC":   {changes: one(policy.PutGroup{Group: &sg.Group{ID: "n", Name: "web", VPC: "v2"}})},
-		"name in another scope": {changes: one(policy.PutGroup{Group: &sg.Group{ID: "n", Name: "web", VPC: "v1", Scope: sg.User("ann")}})},
+		"name in another scope": {profile: sg.Profile{NamesPerScope: true}, changes: one(policy.PutGroup{Group: &sg.Group{ID: "n", Name: "web", VPC: "v1", Scope: sg.User("ann")}})},
 		"names swapped": {changes: []policy.Change{
 			policy.PutGroup{Group: &sg.Group{ID: "web", Name: "db", VPC: "v1"}}, policy.PutGroup{Group: &sg.Group{ID: "db", Name: "web", VPC: "v1"}},
 		}},

@@ -16,7 +16,7 @@ import (
 
 func newStore(t *testing.T) *policy.Store {
 	t.Helper()
-	s, err := policy.NewStore(sg.Profile{Name: "test"})
+	s, err := policy.NewStore(sg.Profile{Name: "test", NamesPerScope: true})
 	require.NoError(t, err)
 	return s
 }

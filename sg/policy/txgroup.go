@@ -137,6 +137,27 @@ func (tx *Tx) AttachInstance(id sg.InstanceID, g ...sg.GroupID) error {
 	return tx.editInstance(id, func(have []sg.GroupID) []sg.GroupID { return union(have, g) })
 }
 
+// AttachInstances attaches a group to instances: AttachInstance from the side
+// of the group.
+func (tx *Tx) AttachInstances(g sg.GroupID, instances ...sg.InstanceID) error {
+	for _, n := range instances {
+		if err := tx.AttachInstance(n, g); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// DetachInstances detaches a group from instances.
+func (tx *Tx) DetachInstances(g sg.GroupID, instances ...sg.InstanceID) error {
+	for _, n := range instances {
+		if err := tx.DetachInstance(n, g); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // DetachInstance detaches groups from an instance.
 func (tx *Tx) DetachInstance(id sg.InstanceID, g ...sg.GroupID) error {
 	return tx.editInstance(id, func(have []sg.GroupID) []sg.GroupID {

@@ -75,6 +75,12 @@ func (e *editor) validate() error {
 	}
 	for _, id := range sorted(e.instances) {
 		e.instance(id)
+		if _, ok := e.next.instances.Get(id); ok {
+			e.counted[id] = true
+		}
+	}
+	for _, id := range sorted(e.counted) {
+		e.instanceQuota(id)
 	}
 	for _, id := range sorted(e.owners) {
 		if o, ok := e.next.owners.Get(id); ok {
@@ -120,6 +126,13 @@ func (e *editor) widen() {
 	for _, id := range append(interfaces, e.concerned...) {
 		e.interfaces[id] = true
 	}
+	for id := range e.interfaces { // the limit of groups is that of the instance
+		if i, ok := e.next.interfaces.Get(id); ok && i.Instance != "" {
+			if _, has := e.next.instances.Get(i.Instance); has {
+				e.counted[i.Instance] = true
+			}
+		}
+	}
 }
 
 // inUse reports a deleted object that rules still name.
@@ -158,10 +171,10 @@ func (e *editor) group(g *sg.Group) {
 	}
 }
 
-// name reports a name that another group of the same VPC and scope has; of
+// name reports a name that another group of the same VPC (and scope) has; of
 // two groups that were both touched, the one with the higher id.
 func (e *editor) name(path string, g *sg.Group) {
-	want := nameOf(g)
+	want := e.next.nameOf(g)
 	want.group = ""
 	for n := range e.next.names.From(want) {
 		if n.vpc != want.vpc || n.scope != want.scope || n.name != want.name {
@@ -216,7 +229,9 @@ func (e *editor) iface(i *sg.Interface) {
 	if len(i.Groups) == 0 && !p.MayBeUngrouped(i.Kind) {
 		e.errs.Add(path+".groups", nil, sg.ErrRequired, "profile "+p.Name+" wants at least one group per interface")
 	}
-	e.quota(path+".groups", "groups per interface", len(i.Groups), p.Quota.GroupsPerInterface)
+	if i.Instance == "" {
+		e.quota(path+".groups", "groups per interface", len(i.Groups), p.Quota.GroupsPerInterface)
+	}
 	rules := 0
 	for n, id := range i.Groups {
 		g, ok := e.next.groups.Get(id)

@@ -19,7 +19,7 @@ const SMTP = "smtp"
 // Profile returns the panel's semantics. An instance without groups is open
 // both ways; a direction is filtered once any attached group has a rule in it;
 // outbound TCP port 25 is dropped whatever the groups say, unless the owner is
-// exempt; a new group is empty. Rules name their IP version. Groups attach to
+// exempt; a new group is empty. Names are unique per user. Rules name their IP version. Groups attach to
 // instances and apply to all their interfaces. Changes take effect within a
 // minute.
 func Profile() sg.Profile {
@@ -29,6 +29,7 @@ func Profile() sg.Profile {
 		EmptyDirection: sg.Accept,
 		RequireFamily:  true,
 		Unit:           sg.PerInstance,
+		NamesPerScope:  true,
 		Platform: []sg.PlatformRule{{Name: SMTP, Action: sg.Drop, Rule: sg.Rule{
 			ID: "smtp-guard", Direction: sg.Egress, Protocol: sg.TCP, Ports: sg.Port(25), Peer: sg.PeerAny(),
 			Origin: "hypervisor: SMTP is not enabled",
