@@ -28,7 +28,7 @@ type Compiler struct {
 // Reset replaces the whole policy. What s has in common with the policy before
 // keeps its numbers. On error nothing changes.
 func (c *Compiler) Reset(s *policy.Snapshot) (*Matcher, error) {
-	if s == nil {
+	if s == nil || s.Profile() == nil {
 		return nil, errNoPolicy()
 	}
 	if c.state == nil {

@@ -114,3 +114,37 @@ func TestWrongUse(t *testing.T) {
 	require.ErrorIs(t, err, sg.ErrInUse)
 	require.Same(t, m, c.Matcher())
 }
+
+// TestAnotherProfile: a Compiler that is reset to the same groups under another
+// profile forgets what the old one meant, and connections are judged again.
+func TestAnotherProfile(t *testing.T) {
+	icmp := &sg.Group{ID: "g", Name: "g", Rules: []sg.Rule{{ID: "icmp", Direction: sg.Ingress, Protocol: sg.ICMP, Peer: sg.PeerAny()}}}
+	changes := []policy.Change{policy.PutGroup{Group: icmp}, policy.PutInterface{Interface: &sg.Interface{ID: "i", Groups: []sg.GroupID{"g"}}}}
+	echo := ir.Flow{Remote: netip.MustParseAddr("2001:db8::7"), Protocol: uint8(sg.ICMPv6), ICMPType: 128}
+	var c compile.Compiler
+	epoch := ^uint32(0)
+	for _, covers := range []bool{true, false, true, false} {
+		s, err := policy.Build(sg.Profile{Name: "p", ICMPCoversIPv6: covers}, changes...)
+		require.NoError(t, err)
+		m, err := c.Reset(s)
+		require.NoError(t, err)
+		i, _ := m.Interface("i")
+		require.Equal(t, covers, m.Match(i.Index, sg.Ingress, echo).Action == sg.Accept)
+		require.NotEqual(t, epoch, m.Program().Epoch())
+		epoch = m.Program().Epoch()
+	}
+}
+
+// TestReborn: an interface that is deleted and put again in one batch is
+// another interface (API-06).
+func TestReborn(t *testing.T) {
+	var c compile.Compiler
+	m, err := c.Reset(webPolicy())
+	require.NoError(t, err)
+	old, _ := m.Interface("web-1")
+	same := sg.Interface{ID: "web-1", Addrs: []netip.Prefix{netip.MustParsePrefix("10.0.0.5/32")}, Groups: []sg.GroupID{"sg-web"}}
+	m, err = c.Apply(policy.Batch{Changes: []policy.Change{policy.DeleteInterface{ID: "web-1"}, policy.PutInterface{Interface: &same}}})
+	require.NoError(t, err)
+	now, _ := m.Interface("web-1")
+	require.NotEqual(t, old.Serial, now.Serial)
+}

@@ -214,8 +214,9 @@ func (s *state) lowerPlatform(next *policy.Snapshot, p *boundPolicy, d sg.Direct
 	return out
 }
 
-// bind gives an interface the policy it has in next.
-func (s *state) bind(next *policy.Snapshot, id sg.InterfaceID) {
+// bind gives an interface the policy it has in next. One that was deleted on
+// the way is another interface, which inherits nothing (API-06).
+func (s *state) bind(next *policy.Snapshot, id sg.InterfaceID, reborn bool) {
 	was, had := s.data.Interfaces.Get(id)
 	old := s.interfaces[id]
 	i, has := next.Effective(id)
@@ -227,7 +228,7 @@ func (s *state) bind(next *policy.Snapshot, id sg.InterfaceID) {
 			ID: id, Index: was.Index, Serial: was.Serial, VPC: i.VPC, VPCNum: v.num, Policy: p.num,
 			Guard: i.SourceGuard, Addrs: i.Addrs, Allow: i.Allowed,
 		}
-		if !had || was.VPC != i.VPC {
+		if !had || reborn || was.VPC != i.VPC {
 			s.lastSerial++
 			low.Serial = s.lastSerial
 			low.Index = s.indexes.take()

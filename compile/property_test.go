@@ -237,7 +237,7 @@ func TestMatcherIsEval(t *testing.T) {
 			batch := policy.Batch{Changes: rapid.SliceOfN(rapid.Custom(drawChange), 1, 6).Draw(t, "changes")}
 			next, _, wantErr := snapshot.With(batch.Changes...)
 			var m2 *compile.Matcher
-			if n%4 == 3 && wantErr == nil {
+			if n%3 == 2 && wantErr == nil {
 				if empty, err := policy.New(drawProfile(t)); err == nil { // another profile
 					if moved, _, err := empty.With(empty.Diff(next)...); err == nil {
 						next = moved

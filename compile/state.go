@@ -143,7 +143,7 @@ func (s *state) advance(cur, next *policy.Snapshot, prev *ir.Program, t *touched
 		s.build(next, p)
 	}
 	for _, id := range t.interfaces.order {
-		s.bind(next, id)
+		s.bind(next, id, t.reborn[id])
 	}
 	for _, n := range garbage {
 		s.releaseRule(next, n)
@@ -157,7 +157,7 @@ func (s *state) advance(cur, next *policy.Snapshot, prev *ir.Program, t *touched
 	s.data.Established = next.Profile().Established
 	s.data.Generation++
 	now := ir.New(s.data)
-	if prev != nil && (revoked || narrowed(prev, now, changed, t.interfaces.order)) {
+	if prev != nil && (revoked || t.profile || narrowed(prev, now, changed, t.interfaces.order)) {
 		s.data.Epoch++
 		now = ir.New(s.data)
 	}

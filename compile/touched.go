@@ -24,6 +24,7 @@ type touched struct {
 	sets       list[sg.SetID]
 	edits      map[sg.SetID][]policy.EditSet // of sets that saw nothing but edits
 	interfaces list[sg.InterfaceID]
+	reborn     map[sg.InterfaceID]bool // deleted, and perhaps put again: another interface
 	profile    bool
 }
 
@@ -45,7 +46,7 @@ func (l *list[T]) add(v T) {
 
 // touchedBy returns what done, as Snapshot.With spelled it out, touches.
 func touchedBy(done []policy.Change) *touched {
-	t := &touched{edits: map[sg.SetID][]policy.EditSet{}}
+	t := &touched{edits: map[sg.SetID][]policy.EditSet{}, reborn: map[sg.InterfaceID]bool{}}
 	whole := map[sg.SetID]bool{}
 	for _, c := range done {
 		switch c := c.(type) {
@@ -66,6 +67,7 @@ func touchedBy(done []policy.Change) *touched {
 			t.interfaces.add(c.Interface.ID)
 		case policy.DeleteInterface:
 			t.interfaces.add(c.ID)
+			t.reborn[c.ID] = true
 		}
 	}
 	for id := range whole {
@@ -103,6 +105,9 @@ func touchedBetween(a, b *policy.Snapshot) *touched {
 	}
 	t.profile = true
 	for _, s := range []*policy.Snapshot{a, b} {
+		for g := range s.Groups() {
+			t.groups.add(g.ID) // lowering asks the profile
+		}
 		for i := range s.Interfaces() {
 			t.interfaces.add(i.ID)
 		}

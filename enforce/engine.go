@@ -111,8 +111,12 @@ func (e *Engine) Interface(z conntrack.Zone) (sg.InterfaceID, bool) {
 //
 // Matchers of one Compiler number rules alike. A matcher of another Compiler
 // is as good: connections go on, and are judged again on their next packet.
-// Apply never fails; it ignores ctx.
+// Apply fails only where there is no matcher, with sg.ErrRequired; it does not
+// wait, so it does not ask ctx.
 func (e *Engine) Apply(_ context.Context, m *compile.Matcher) error {
+	if m == nil {
+		return &sg.FieldError{Path: "matcher", Err: sg.ErrRequired}
+	}
 	e.apply.Lock()
 	defer e.apply.Unlock()
 	old := e.gen.Load()

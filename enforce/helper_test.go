@@ -52,7 +52,7 @@ func ip(src, dst netip.Addr, proto layers.IPProtocol) (gopacket.NetworkLayer, go
 		l := &layers.IPv4{Version: 4, TTL: 64, Protocol: proto, SrcIP: src.AsSlice(), DstIP: dst.AsSlice()}
 		return l, l
 	}
-	l := &layers.IPv6{Version: 6, HopLimit: 64, NextHeader: proto, SrcIP: src.AsSlice(), DstIP: dst.AsSlice()}
+	l := &layers.IPv6{Version: 6, HopLimit: 255, NextHeader: proto, SrcIP: src.AsSlice(), DstIP: dst.AsSlice()} // neighbour discovery wants 255
 	return l, l
 }
 

@@ -190,7 +190,7 @@ func (p *Port) unknown(st *portState, d sg.Direction, b []byte) ir.Verdict {
 // filter is the verdict, step by step.
 func (p *Port) filter(st *portState, now conntrack.Time, d sg.Direction, b []byte) ir.Verdict {
 	var pkt packet.Packet
-	if packet.Decode(b, &pkt) != nil || pkt.SourceRoute {
+	if packet.Decode(b, &pkt) != nil || pkt.SourceRoute || offLink(&pkt) {
 		pkt.Length = uint32(len(b))
 		return p.drop(st, now, d, &pkt, ir.Verdict{Reason: ir.ReasonMalformed})
 	}

@@ -96,7 +96,7 @@ func AppendPacket(b []byte, t packet.Tuple, h Header) []byte {
 		copy(ip[16:], t.Dst[12:])
 		binary.BigEndian.PutUint16(ip[10:], finish(sum(0, ip)))
 	} else {
-		ip[0], ip[6], ip[7] = 0x60, t.Proto, 64
+		ip[0], ip[6], ip[7] = 0x60, t.Proto, 255 // hops: neighbour discovery wants 255
 		binary.BigEndian.PutUint16(ip[4:], uint16(n))
 		copy(ip[8:], t.Src[:])
 		copy(ip[24:], t.Dst[:])

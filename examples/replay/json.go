@@ -71,7 +71,7 @@ func (p *jsonPrinter) verdict(j judged) {
 	_ = p.enc.Encode(l) // a failed write shows in end
 }
 
-func (p *jsonPrinter) end(t *totals, _ []flow) {
+func (p *jsonPrinter) end(t *totals, _ []flow) error {
 	var l summaryLine
 	l.Summary.Packets, l.Summary.Accepted, l.Summary.None, l.Summary.Flows = t.packets, t.accepted, t.none, t.flows
 	l.Summary.Truncated = t.truncated
@@ -80,7 +80,7 @@ func (p *jsonPrinter) end(t *totals, _ []flow) {
 		l.Summary.Dropped[r.String()] = n
 	}
 	_ = p.enc.Encode(l)
-	_ = p.buf.Flush()
+	return p.buf.Flush()
 }
 
 // protocolText is a lower-case name or a number.

@@ -21,7 +21,7 @@ import (
 type printer interface {
 	begin(s *policy.Snapshot, capture string)
 	verdict(v judged)
-	end(t *totals, flows []flow)
+	end(t *totals, flows []flow) error // of any write so far
 }
 
 // judged is one packet, at one interface or at none.
@@ -96,10 +96,12 @@ func replay(o options, stdin io.Reader, stdout, stderr io.Writer) error {
 	if !p.totals.truncated {
 		err = p.play(packets, newProgress(stderr, size))
 	}
-	if err != nil && !p.totals.truncated {
-		return fmt.Errorf("%s: %w", name, err)
+	if written := p.out.end(&p.totals, p.flows()); written != nil {
+		return written
 	}
-	p.out.end(&p.totals, p.flows())
+	if err != nil && !p.totals.truncated {
+		return fmt.Errorf("%s: after %d packets: %w", name, p.totals.packets, err)
+	}
 	if p.totals.truncated {
 		fmt.Fprintf(stderr, "replay: %s ends in the middle of a packet; the %d whole packets before it were replayed\n", name, p.totals.packets)
 	}
@@ -109,11 +111,18 @@ func replay(o options, stdin io.Reader, stdout, stderr io.Writer) error {
 // play replays packets to the end of the capture.
 func (p *player) play(packets *capture.Reader, progress *progress) error {
 	defer progress.done()
+	var unknown *capture.LinkTypeError // of some packets of a pcapng file: said at the end
 	for {
 		c, err := packets.Next()
+		var link *capture.LinkTypeError
 		switch {
 		case errors.Is(err, io.EOF):
+			if unknown != nil {
+				return unknown
+			}
 			return nil
+		case errors.As(err, &link) && c.N > 0:
+			unknown = link
 		case errors.Is(err, capture.ErrTruncated):
 			p.totals.truncated = true
 			return nil

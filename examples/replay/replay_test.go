@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -242,4 +243,36 @@ func TestFlags(t *testing.T) {
 	var out, errs bytes.Buffer
 	require.Zero(t, run([]string{"-pcap", "-", "-json"}, capture, &out, &errs))
 	require.Equal(t, aws, out.String())
+}
+
+// TestBadInTheMiddle: what is whole is shown before a fault is reported.
+func TestBadInTheMiddle(t *testing.T) {
+	whole, err := os.ReadFile("testdata/demo.pcap")
+	require.NoError(t, err)
+	bad := append(bytes.Clone(whole), make([]byte, 16)...)
+	binary.LittleEndian.PutUint32(bad[len(bad)-8:], 0x7fffffff)
+	binary.LittleEndian.PutUint32(bad[len(bad)-4:], 0x7fffffff)
+	file := filepath.Join(t.TempDir(), "bad.pcap")
+	require.NoError(t, os.WriteFile(file, bad, 0o600))
+	for _, mode := range [][]string{{"-json"}, nil} {
+		status, stdout, stderr := call(t, append(mode, "-pcap", file)...)
+		require.Equal(t, 1, status)
+		require.Contains(t, stderr, "after 110 packets")
+		_, want, _ := call(t, mode...)
+		require.Equal(t, strings.ReplaceAll(want, "demo.pcap", "bad.pcap"), stdout)
+	}
+}
+
+// failing is a writer that has no room.
+type failing struct{}
+
+func (failing) Write([]byte) (int, error) { return 0, errors.New("no space left") }
+
+// TestNoRoom: output that can not be written is a fault.
+func TestNoRoom(t *testing.T) {
+	for _, mode := range [][]string{{"-json"}, nil} {
+		var errs bytes.Buffer
+		require.Equal(t, 1, run(mode, strings.NewReader(""), failing{}, &errs))
+		require.Contains(t, errs.String(), "no space left")
+	}
 }

@@ -47,7 +47,7 @@ func (p *textPrinter) verdict(j judged) {
 	fmt.Fprintf(p.w, "%5d  %-8s %-7s %s\n%14s %s: %s\n", j.n, j.iface, j.direction, what, "", j.verdict.Reason, j.why)
 }
 
-func (p *textPrinter) end(t *totals, flows []flow) {
+func (p *textPrinter) end(t *totals, flows []flow) error {
 	if len(flows) > 0 {
 		fmt.Fprintf(p.w, "\nflows\n")
 		tw := tabwriter.NewWriter(p.w, 0, 0, 2, ' ', 0)
@@ -65,7 +65,7 @@ func (p *textPrinter) end(t *totals, flows []flow) {
 			reasons = append(reasons, fmt.Sprintf("%s %d", r, n))
 		}
 	}
-	fmt.Fprintf(p.w, "\ntotals   %s in %v: %s accepted, %d dropped", count(t.packets, "packet"), t.last.Sub(t.first).Round(time.Millisecond),
+	fmt.Fprintf(p.w, "\ntotals   %s spanning %v: %s accepted, %d dropped", count(t.packets, "packet"), max(0, t.last.Sub(t.first).Round(time.Millisecond)),
 		count(t.accepted, "verdict"), dropped)
 	if dropped > 0 {
 		fmt.Fprintf(p.w, " (%s)", strings.Join(reasons, ", "))
@@ -74,7 +74,7 @@ func (p *textPrinter) end(t *totals, flows []flow) {
 	if t.truncated {
 		fmt.Fprintf(p.w, "         the capture ends in the middle of a packet\n")
 	}
-	p.w.Flush()
+	return p.w.Flush()
 }
 
 func count(n int, noun string) string {

@@ -147,7 +147,7 @@ func TestAnswers(t *testing.T) {
 		{"aws", "neighbour advertisement", noOut, out, icmp6("fe80::1", 136), accept("platform neighbour-discovery")},
 		{"aws", "router solicitation", noOut, out, icmp6("ff02::2", 133), accept("platform neighbour-discovery")},
 		{"aws", "router advertisement", noOut, in, icmp6("fe80::1", 134), accept("platform neighbour-discovery")},
-		{"aws", "rogue router", noOut, out, icmp6("ff02::1", 134), drop(ir.ReasonEmptyDirection)}, // RFC 6105
+		{"aws", "rogue router", noOut, out, icmp6("ff02::1", 134), "drop platform router-guard"}, // RFC 6105
 		{"aws", "asked to be a router", noOut, in, icmp6("fe80::1", 133), drop(ir.ReasonEmptyDirection)},
 		{"aws", "redirect", noOut, in, icmp6("fe80::1", 137), drop(ir.ReasonEmptyDirection)},
 		{"aws", "echo", noOut, in, icmp6("fe80::1", 128), drop(ir.ReasonEmptyDirection)},

@@ -3,10 +3,15 @@ package infra
 
 import "example.com/secgroup/sg"
 
+// RouterGuard is the name of the rules that keep a workload from posing as a
+// router.
+const RouterGuard = "router-guard"
+
 // Unfiltered returns what clouds let pass whatever the groups say: neighbour
-// discovery and an interface's own DHCP. Router advertisements come from the
-// network only (RFC 6105), and an interface is a DHCP client, never a server
-// (RFC 2131, RFC 8415). origin stands on every rule.
+// discovery and an interface's own DHCP. Router advertisements and redirects
+// come from the network only: those that a workload sends are dropped
+// (RFC 6105), unless it is exempt from RouterGuard. An interface is a DHCP
+// client, never a server (RFC 2131, RFC 8415). origin stands on every rule.
 func Unfiltered(origin string) []sg.PlatformRule {
 	nd := func(id sg.RuleID, d sg.Direction, typ uint8) sg.PlatformRule {
 		return sg.PlatformRule{Name: "neighbour-discovery", Action: sg.Accept, Rule: sg.Rule{
@@ -18,7 +23,14 @@ func Unfiltered(origin string) []sg.PlatformRule {
 			ID: id, Direction: d, Family: f, Protocol: sg.UDP, Ports: sg.Port(port), Peer: sg.PeerAny(), Origin: origin,
 		}}
 	}
+	guard := func(id sg.RuleID, typ uint8) sg.PlatformRule {
+		r := nd(id, sg.Egress, typ)
+		r.Name, r.Action = RouterGuard, sg.Drop
+		return r
+	}
 	return []sg.PlatformRule{
+		guard("router-advertisement-out", 134),
+		guard("redirect-out", 137),
 		nd("router-solicitation", sg.Egress, 133),
 		nd("router-advertisement", sg.Ingress, 134),
 		nd("neighbour-solicitation-out", sg.Egress, 135),
