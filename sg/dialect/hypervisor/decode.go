@@ -9,9 +9,8 @@ import (
 
 func decodeGroup(r *wire.Reader, o *wire.Object) *sg.Group {
 	d := r.NewDraft(o, "", fieldOf)
-	if !o.IsNull("user") {
-		d.Group.Scope = sg.User(sg.OwnerID(o.Text("user")))
-	}
+	o.Nullable("user")
+	d.Group.Scope = sg.User(sg.OwnerID(o.Text("user")))
 	list, ok := o.Objects("rules")
 	o.Done()
 	if !ok {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"example.com/secgroup/sg"
+	"example.com/secgroup/sg/internal/jsontree"
 )
 
 // Decode reads security groups as the Networking API answers them: one, or a
@@ -46,45 +47,72 @@ import (
 // security_groups[2].security_group_rules[0].port_range_min.
 func Decode(b []byte) ([]*sg.Group, []sg.Warning, error) {
 	d := decoder{groups: []*sg.Group{}, ids: map[sg.GroupID]bool{}}
-	if root := d.root(b); root != nil {
-		d.readRoot(root)
+	root, err := jsontree.Parse(b, &d.Faults)
+	if err != nil {
+		return nil, nil, err
 	}
-	if d.faults > 0 {
-		return nil, nil, d.err()
+	d.readRoot(root)
+	if err := d.Err(); err != nil {
+		return nil, nil, err
 	}
 	return d.groups, d.warnings, nil
 }
 
 type decoder struct {
-	document
-	groups []*sg.Group
-	ids    map[sg.GroupID]bool
+	jsontree.Faults
+	warnings []sg.Warning
+	groups   []*sg.Group
+	ids      map[sg.GroupID]bool
 }
 
-func (d *decoder) readRoot(root *object) {
-	const one, many = "security_group", "security_groups"
+func (d *decoder) warn(path, detail string) {
+	d.warnings = append(d.warnings, sg.Warning{Path: path, Detail: detail})
+}
+
+// lost lists a field that the model can not hold and that changes no verdict,
+// if it carries a value.
+func (d *decoder) lost(o *jsontree.Object, key string, carries bool) {
+	if carries {
+		d.warn(o.At(key), "not kept")
+	}
+}
+
+// readLost reads what both groups and rules have and the model has not.
+func (d *decoder) readLost(o *jsontree.Object, times ...string) {
+	for _, key := range times {
+		d.lost(o, key, o.Text(key) != "")
+	}
+	for _, key := range []string{"revision_number", "standard_attr_id"} {
+		_, ok := o.Number(key)
+		d.lost(o, key, ok)
+	}
+}
+
+func (d *decoder) readRoot(root *jsontree.Object) {
+	const one, many, pages = "security_group", "security_groups", "security_groups_links"
 	switch {
-	case root.has(one) && root.has(many):
-		root.fault(many, nil, sg.ErrInvalid, "beside "+one+": want one of them")
-	case !root.has(one) && !root.has(many):
-		root.fault(many, nil, sg.ErrRequired, "or "+one)
+	case root.Has(one) && root.Has(many):
+		root.Fault(many, nil, sg.ErrInvalid, "beside "+one+": want one of them")
+	case !root.Has(one) && !root.Has(many):
+		root.Fault(many, nil, sg.ErrRequired, "or "+one)
 	}
-	if o := root.object(one); o != nil {
+	if o := root.Object(one); o != nil {
 		d.readGroup(o)
 	}
-	for _, o := range root.objects(many) {
-		d.readGroup(o)
+	list, _ := root.Objects(many)
+	list.Each(d.readGroup)
+	links := 0
+	list, _ = root.Objects(pages)
+	list.Each(func(l *jsontree.Object) {
+		links++
+		l.Text("rel")
+		l.Text("href")
+		l.Done()
+	})
+	if links > 0 {
+		d.warn(pages, "more groups stand in other pages")
 	}
-	links := root.objects("security_groups_links")
-	for _, l := range links {
-		l.text("rel")
-		l.text("href")
-		l.done()
-	}
-	if len(links) > 0 {
-		d.warn("security_groups_links", "more groups stand in other pages")
-	}
-	root.done()
+	root.Done()
 }
 
 // ruleReader reads the rules of one group.
@@ -95,136 +123,116 @@ type ruleReader struct {
 	keys  map[sg.Rule]string   // the same
 }
 
-func (d *decoder) readGroup(o *object) {
-	o.null = []string{"description", "created_at", "updated_at"}
-	g := &sg.Group{Description: o.text("description")}
-	if id, ok := o.id("id"); ok {
+func (d *decoder) readGroup(o *jsontree.Object) {
+	o.Nullable("description", "created_at", "updated_at")
+	g := &sg.Group{Description: o.Text("description")}
+	if id, ok := readID(o, "id"); ok {
 		g.ID = sg.GroupID(id)
 		if d.ids[g.ID] {
-			o.fault("id", id, sg.ErrDuplicate, "another group has this id")
+			o.Fault("id", id, sg.ErrDuplicate, "another group has this id")
 		}
 		d.ids[g.ID] = true
 	}
-	g.Name, _ = o.name("name")
+	g.Name, _ = readName(o, "name")
 	g.Default = g.Name == defaultName
 	project := readProject(o)
 	g.Scope = sg.User(project)
-	if stateful, given := o.flag("stateful"); given {
-		g.Stateless = !stateful
-	}
-	if n := o.get("created_at", "string"); n != nil {
-		t, err := time.Parse(time.RFC3339, n.text)
+	g.Stateless = !o.Bool("stateful", true)
+	if s, ok := o.String("created_at"); ok {
+		t, err := time.Parse(time.RFC3339, s)
 		if err != nil {
-			o.fault("created_at", n.text, sg.ErrInvalid, "want an RFC 3339 time")
+			o.Fault("created_at", s, sg.ErrInvalid, "want an RFC 3339 time")
 		}
 		g.Created = t.UTC()
 	}
 	const rules = "security_group_rules"
-	list := o.objects(rules)
-	if !o.has(rules) {
+	list, ok := o.Objects(rules)
+	if !ok {
 		for _, dir := range []sg.Direction{sg.Ingress, sg.Egress} {
 			g.Rules = append(g.Rules, sg.Template(Profile().NewGroup, g.ID, dir)...)
 		}
 	}
 	r := ruleReader{decoder: d, group: g, ids: map[sg.RuleID]string{}, keys: map[sg.Rule]string{}}
-	for _, item := range list {
-		r.readRule(item)
-	}
-	o.lost("string", "updated_at")
-	o.lost("number", "revision_number", "standard_attr_id")
-	o.lost("boolean", "shared")
-	readTags(o)
-	o.done()
-	if d.faults == 0 {
+	list.Each(r.readRule)
+	d.readLost(o, "updated_at")
+	d.lost(o, "shared", o.Bool("shared", false))
+	d.lost(o, "tags", len(o.Strings("tags")) > 0)
+	o.Done()
+	if d.Count == 0 {
 		sg.AssignIDs(g.Rules)
 	}
 	d.groups = append(d.groups, g)
 }
 
 // readProject reads who owns o: project_id, or tenant_id, its older name.
-func readProject(o *object) sg.OwnerID {
-	project, tenant := o.text("project_id"), o.text("tenant_id")
+func readProject(o *jsontree.Object) sg.OwnerID {
+	project, tenant := o.Text("project_id"), o.Text("tenant_id")
 	switch {
 	case project == "":
 		return sg.OwnerID(tenant)
 	case tenant != "" && tenant != project:
-		o.fault("tenant_id", tenant, sg.ErrConflict, "not the project_id")
+		o.Fault("tenant_id", tenant, sg.ErrConflict, "not the project_id")
 	}
 	return sg.OwnerID(project)
 }
 
-// id reads an id of Neutron.
-func (o *object) id(key string) (string, bool) {
-	id, ok := o.name(key)
+// readID reads an id of Neutron.
+func readID(o *jsontree.Object, key string) (string, bool) {
+	id, ok := readName(o, key)
 	switch {
 	case !ok:
 	case hasBlank(id):
-		o.fault(key, id, sg.ErrInvalid, "an id has no blanks")
+		o.Fault(key, id, sg.ErrInvalid, "an id has no blanks")
 		return "", false
 	case id == string(sg.SelfGroup):
-		o.fault(key, id, sg.ErrInvalid, "no id of Neutron")
+		o.Fault(key, id, sg.ErrInvalid, "no id of Neutron")
 		return "", false
 	}
 	return id, ok
 }
 
-// name reads a text that can be a name.
-func (o *object) name(key string) (string, bool) {
-	s, ok := o.need(key)
+// readName reads a text that can be a name.
+func readName(o *jsontree.Object, key string) (string, bool) {
+	s, ok := o.Required(key)
 	if !ok {
 		return "", false
 	}
 	if why := sg.CheckName(s); why != "" {
-		o.fault(key, s, sg.ErrInvalid, why)
+		o.Fault(key, s, sg.ErrInvalid, why)
 		return "", false
 	}
 	return s, true
 }
 
-// readTags lists tags: the model has none.
-func readTags(o *object) {
-	n := o.get("tags", "array")
-	if n == nil {
-		return
-	}
-	for i, v := range n.values {
-		if v.kind != "string" {
-			o.doc.fault(fmt.Sprintf("%s[%d]", o.at("tags"), i), nil, sg.ErrInvalid, "want a string, not "+article(v.kind))
-		}
-	}
-	o.lost("array", "tags")
-}
-
-func (d *ruleReader) readRule(o *object) {
-	before := d.faults
-	o.null = []string{
+func (d *ruleReader) readRule(o *jsontree.Object) {
+	before := d.Count
+	o.Nullable(
 		"description", "protocol", "port_range_min", "port_range_max", "remote_ip_prefix", "remote_group_id",
 		"remote_address_group_id", "normalized_cidr", "belongs_to_default_sg", "created_at", "updated_at",
-	}
-	r := sg.Rule{Description: o.text("description")}
-	if o.has("id") {
-		id, _ := o.name("id")
+	)
+	r := sg.Rule{Description: o.Text("description")}
+	if o.Has("id") {
+		id, _ := readName(o, "id")
 		r.ID = sg.RuleID(id)
 	}
-	if n := o.get("security_group_id", "string"); n != nil && n.text != string(d.group.ID) && d.group.ID != "" {
-		o.fault("security_group_id", n.text, sg.ErrConflict, "the rule stands in another group")
+	if s, ok := o.String("security_group_id"); ok && s != string(d.group.ID) && d.group.ID != "" {
+		o.Fault("security_group_id", s, sg.ErrConflict, "the rule stands in another group")
 	}
 	r.Direction, r.Family = readDirection(o), readFamily(o)
-	readTraffic(o, &r)
-	peerKey := readPeer(o, &r)
+	d.readTraffic(o, &r)
+	peerKey := d.readPeer(o, &r)
 	d.checkOwner(o)
-	o.lost("string", "created_at", "updated_at")
-	o.lost("number", "revision_number", "standard_attr_id")
-	readTags(o)
-	o.done()
-	if d.faults == before {
+	d.readLost(o, "created_at", "updated_at")
+	d.lost(o, "tags", len(o.Strings("tags")) > 0)
+	o.Done()
+	if d.Count == before {
 		d.add(o, r, peerKey)
 	}
 }
 
 // add checks a rule, of which peerKey of o names the peer, and puts it into
 // the group.
-func (d *ruleReader) add(o *object, r sg.Rule, peerKey string) {
+func (d *ruleReader) add(o *jsontree.Object, r sg.Rule, peerKey string) {
 	checked := r
 	if checked.ID == "" {
 		checked.ID = "unnamed"
@@ -235,36 +243,36 @@ func (d *ruleReader) add(o *object, r sg.Rule, peerKey string) {
 			if f.Path == "protocol" {
 				key = "protocol"
 			}
-			o.fault(key, f.Value, f.Err, f.Detail)
+			o.Fault(key, f.Value, f.Err, f.Detail)
 		}
 		return
 	}
 	if first, dup := d.ids[r.ID]; dup && r.ID != "" {
-		o.fault("id", string(r.ID), sg.ErrDuplicate, "as "+first)
+		o.Fault("id", string(r.ID), sg.ErrDuplicate, "as "+first)
 		return
 	}
-	d.ids[r.ID] = o.path
+	d.ids[r.ID] = o.Path
 	key := r.Key()
 	if first, dup := d.keys[key]; dup {
-		d.fault(o.path, nil, sg.ErrDuplicate, "same traffic as "+first)
+		d.Add(o.Path, nil, sg.ErrDuplicate, "same traffic as "+first)
 		return
 	}
-	d.keys[key] = o.path
+	d.keys[key] = o.Path
 	d.group.Rules = append(d.group.Rules, r)
 }
 
 // checkOwner checks what a rule repeats of its group.
-func (d *ruleReader) checkOwner(o *object) {
+func (d *ruleReader) checkOwner(o *jsontree.Object) {
 	if project := readProject(o); project != "" && sg.User(project) != d.group.Scope {
-		d.warn(o.at("project_id"), "not kept: not the project of the group")
+		d.warn(o.At("project_id"), "not kept: not the project of the group")
 	}
-	if isDefault, given := o.flag("belongs_to_default_sg"); given && isDefault != d.group.Default {
-		d.warn(o.at("belongs_to_default_sg"), `not kept: the default group, and no other, is named "default"`)
+	if o.Bool("belongs_to_default_sg", d.group.Default) != d.group.Default {
+		d.warn(o.At("belongs_to_default_sg"), `not kept: the default group, and no other, is named "default"`)
 	}
 }
 
-func readDirection(o *object) sg.Direction {
-	s, ok := o.need("direction")
+func readDirection(o *jsontree.Object) sg.Direction {
+	s, ok := o.Required("direction")
 	switch {
 	case !ok:
 		return 0
@@ -273,47 +281,47 @@ func readDirection(o *object) sg.Direction {
 	case s == "egress":
 		return sg.Egress
 	}
-	o.fault("direction", s, sg.ErrInvalid, "want ingress or egress")
+	o.Fault("direction", s, sg.ErrInvalid, "want ingress or egress")
 	return 0
 }
 
-func readFamily(o *object) sg.Family {
-	s, ok := o.need("ethertype")
+func readFamily(o *jsontree.Object) sg.Family {
+	s, ok := o.Required("ethertype")
 	if !ok {
 		return sg.FamilyAny
 	}
 	f, err := sg.ParseFamily(s)
 	if err != nil || f == sg.FamilyAny {
-		o.fault("ethertype", s, sg.ErrInvalid, "want IPv4 or IPv6")
+		o.Fault("ethertype", s, sg.ErrInvalid, "want IPv4 or IPv6")
 	}
 	return f
 }
 
 // readTraffic reads the protocol, and ports or ICMP type and code.
-func readTraffic(o *object, r *sg.Rule) {
+func (d *decoder) readTraffic(o *jsontree.Object, r *sg.Rule) {
 	r.Protocol = sg.AnyProtocol
-	if s := o.get("protocol", "string"); s != nil {
-		p, err := parseProtocol(s.text)
-		o.merge("protocol", err)
+	if s, ok := o.String("protocol"); ok {
+		p, err := parseProtocol(s)
+		o.Merge("protocol", err)
 		r.Protocol = p
-	} else if o.has("protocol") {
+	} else if o.Has("protocol") {
 		r.Protocol = 0
 	}
 	if r.Protocol == sg.ICMP && r.Family == sg.IPv6 {
 		r.Protocol = sg.ICMPv6
 	}
 	if onlyIPv6(r.Protocol) && r.Family == sg.IPv4 {
-		o.fault("protocol", protocolName(r.Protocol), sg.ErrFamily, "exists in IPv6 only")
+		o.Fault("protocol", protocolName(r.Protocol), sg.ErrFamily, "exists in IPv6 only")
 	}
 	low, high := 1, 65535
 	if r.Protocol.HasICMP() {
 		low, high = 0, 255
 	}
-	before := o.doc.faults
-	first, hasFirst := o.number("port_range_min", low, high)
-	last, hasLast := o.number("port_range_max", low, high)
+	before := d.Count
+	first, hasFirst := o.Int("port_range_min", low, high)
+	last, hasLast := o.Int("port_range_max", low, high)
 	switch {
-	case o.doc.faults > before, r.Protocol == 0:
+	case d.Count > before, r.Protocol == 0:
 	case r.Protocol.HasICMP():
 		r.ICMP = icmp(o, first, hasFirst, last, hasLast)
 	case r.Protocol.HasPorts():
@@ -321,62 +329,62 @@ func readTraffic(o *object, r *sg.Rule) {
 	default:
 		for _, key := range []string{"port_range_min", "port_range_max"} {
 			switch {
-			case !o.has(key):
+			case !o.Has(key):
 			case portsLost(r.Protocol):
-				o.fault(key, nil, sg.ErrUnsupported, "ports of protocol "+protocolName(r.Protocol)+" can not be held")
+				o.Fault(key, nil, sg.ErrUnsupported, "ports of protocol "+protocolName(r.Protocol)+" can not be held")
 			default:
-				o.fault(key, nil, sg.ErrInvalid, "protocol "+r.Protocol.String()+" has no ports")
+				o.Fault(key, nil, sg.ErrInvalid, "protocol "+r.Protocol.String()+" has no ports")
 			}
 		}
 	}
 }
 
-func icmp(o *object, typ int, hasType bool, code int, hasCode bool) sg.ICMPMatch {
+func icmp(o *jsontree.Object, typ int, hasType bool, code int, hasCode bool) sg.ICMPMatch {
 	switch {
 	case hasType && hasCode:
 		return sg.ICMPTypeCode(uint8(typ), uint8(code))
 	case hasType:
 		return sg.ICMPType(uint8(typ))
 	case hasCode:
-		o.fault("port_range_max", code, sg.ErrInvalid, "an ICMP code needs its type in port_range_min")
+		o.Fault("port_range_max", code, sg.ErrInvalid, "an ICMP code needs its type in port_range_min")
 	}
 	return sg.ICMPMatch{}
 }
 
-func ports(o *object, first int, hasFirst bool, last int, hasLast bool) sg.PortRange {
+func ports(o *jsontree.Object, first int, hasFirst bool, last int, hasLast bool) sg.PortRange {
 	switch {
 	case !hasFirst && !hasLast:
 		return sg.AllPorts()
 	case !hasFirst:
-		o.fault("port_range_min", nil, sg.ErrRequired, "beside port_range_max")
+		o.Fault("port_range_min", nil, sg.ErrRequired, "beside port_range_max")
 	case !hasLast:
-		o.fault("port_range_max", nil, sg.ErrRequired, "beside port_range_min")
+		o.Fault("port_range_max", nil, sg.ErrRequired, "beside port_range_min")
 	case first > last:
-		o.fault("port_range_min", first, sg.ErrInvalid, fmt.Sprintf("above port_range_max %d", last))
+		o.Fault("port_range_min", first, sg.ErrInvalid, fmt.Sprintf("above port_range_max %d", last))
 	}
 	return sg.PortRange{First: uint16(first), Last: uint16(last)}
 }
 
 // readPeer reads the remote of a rule and returns its field.
-func readPeer(o *object, r *sg.Rule) (found string) {
+func (d *decoder) readPeer(o *jsontree.Object, r *sg.Rule) (found string) {
 	r.Peer = sg.PeerAny()
 	for _, key := range []string{"remote_ip_prefix", "remote_group_id", "remote_address_group_id"} {
 		switch {
-		case !o.has(key):
-			o.read[key] = true
+		case !o.Has(key):
+			o.Skip(key)
 			continue
 		case found != "":
-			o.fault(key, nil, sg.ErrInvalid, "beside "+found+": a rule has one remote") // RU-22
+			o.Fault(key, nil, sg.ErrInvalid, "beside "+found+": a rule has one remote") // RU-22
 		}
 		found = key
 		switch key {
 		case "remote_ip_prefix":
-			r.Peer = readPrefix(o, key)
+			r.Peer = d.readPrefix(o, key)
 		case "remote_group_id":
-			id, _ := o.id(key)
+			id, _ := readID(o, key)
 			r.Peer = sg.PeerGroup(sg.GroupID(id))
 		default:
-			id, _ := o.id(key)
+			id, _ := readID(o, key)
 			r.Peer = sg.PeerSet(sg.SetID(id))
 		}
 	}
@@ -385,31 +393,31 @@ func readPeer(o *object, r *sg.Rule) (found string) {
 }
 
 // readPrefix reads a CIDR or address and drops its host bits.
-func readPrefix(o *object, key string) sg.Peer {
-	s, ok := o.need(key)
+func (d *decoder) readPrefix(o *jsontree.Object, key string) sg.Peer {
+	s, ok := o.Required(key)
 	if !ok {
 		return sg.Peer{}
 	}
 	if p, err := netip.ParsePrefix(s); err == nil && p != p.Masked() && !p.Addr().Is4In6() {
-		o.doc.warn(o.at(key), "host bits not kept: means "+p.Masked().String())
+		d.warn(o.At(key), "host bits not kept: means "+p.Masked().String())
 		return sg.PeerCIDR(p.Masked())
 	}
 	p, err := sg.ParsePrefix(s)
-	o.merge(key, err)
+	o.Merge(key, err)
 	return sg.PeerCIDR(p)
 }
 
 // checkNormalized checks what the API says again of remote_ip_prefix.
-func checkNormalized(o *object, peer sg.Peer) {
+func checkNormalized(o *jsontree.Object, peer sg.Peer) {
 	const key = "normalized_cidr"
-	s := o.get(key, "string")
-	if s == nil {
+	s, ok := o.String(key)
+	if !ok {
 		return
 	}
 	cidr, ok := peer.CIDR()
-	if again, err := sg.ParsePrefix(s.text); err != nil {
-		o.merge(key, err)
+	if again, err := sg.ParsePrefix(s); err != nil {
+		o.Merge(key, err)
 	} else if !ok || cidr.IsValid() && again != cidr {
-		o.fault(key, s.text, sg.ErrConflict, "not the remote_ip_prefix")
+		o.Fault(key, s, sg.ErrConflict, "not the remote_ip_prefix")
 	}
 }

@@ -3,8 +3,10 @@ package jsontree_test
 import (
 	"encoding/json"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/stretchr/testify/require"
 
@@ -15,10 +17,16 @@ import (
 // parse parses a text that must be an object.
 func parse(t *testing.T, text string) (*jsontree.Object, *sg.Errors) {
 	t.Helper()
-	errs := new(sg.Errors)
-	o, err := jsontree.Parse([]byte(text), errs)
+	f := new(jsontree.Faults)
+	o, err := jsontree.Parse([]byte(text), f)
 	require.NoError(t, err)
-	return o, errs
+	return o, &f.Told
+}
+
+// objects collects the elements of a list.
+func objects(list jsontree.List) (out []*jsontree.Object) {
+	list.Each(func(o *jsontree.Object) { out = append(out, o) })
+	return out
 }
 
 // faults lists faults as "path: text".
@@ -61,17 +69,58 @@ func TestParseRefuses(t *testing.T) {
 		{`{"a":` + strings.Repeat("[", 40) + strings.Repeat("]", 40) + "}", "invalid: line 1, column 38: nested deeper than 32"},
 		{`{"a":` + strings.Repeat("[", 1_000_000), "invalid: line 1, column 38: nested deeper than 32"},
 	} {
-		errs := new(sg.Errors)
-		o, err := jsontree.Parse([]byte(c.text), errs)
-		require.EqualError(t, err, c.want, "%.60q", c.text)
-		require.ErrorIs(t, err, sg.ErrInvalid)
-		require.Nil(t, o)
-		require.Empty(t, *errs)
+		for _, read := range []func([]byte, *jsontree.Faults) (*jsontree.Object, error){jsontree.Parse, jsontree.ParseReplacing} {
+			f := new(jsontree.Faults)
+			o, err := read([]byte(c.text), f)
+			require.EqualError(t, err, c.want, "%.60q", c.text)
+			require.ErrorIs(t, err, sg.ErrInvalid)
+			require.IsType(t, sg.Errors{}, err)
+			require.Nil(t, o)
+			require.NoError(t, f.Err())
+		}
 	}
+	_, err := jsontree.Parse(append(make([]byte, jsontree.MaxBytes), '{', '}'), new(jsontree.Faults))
+	require.ErrorIs(t, err, sg.ErrQuota)
+}
+
+// TestNoCharacters: what is no character is refused, or becomes U+FFFD.
+func TestNoCharacters(t *testing.T) {
+	for _, c := range []struct{ text, want, replaced string }{
+		{"{\"a\": \"\xff\"}", "line 1, column 8: not valid UTF-8", "\ufffd"},
+		{`{"a": "\ud800"}`, "line 1, column 8: an escape that is half a character", "\ufffd"},
+		{`{"a": "\uDC00\ud800"}`, "line 1, column 8: an escape that is half a character", "\ufffd\ufffd"},
+		{`{"a": "\\\ud83dx"}`, "line 1, column 10: an escape that is half a character", "\\\ufffdx"},
+		{`{"a": "\ud83d\u0041"}`, "line 1, column 8: an escape that is half a character", "\ufffdA"},
+		{"{\n\"a\": \"\xc3(\\\"\\udbff\"}", "line 2, column 7: not valid UTF-8", "\ufffd(\"\ufffd"},
+	} {
+		_, err := jsontree.Parse([]byte(c.text), new(jsontree.Faults))
+		require.EqualError(t, err, "invalid: "+c.want, "%q", c.text)
+		f := new(jsontree.Faults)
+		o, err := jsontree.ParseReplacing([]byte(c.text), f)
+		require.NoError(t, err)
+		require.Equal(t, c.replaced, o.Text("a"))
+		o.Done()
+		require.NoError(t, f.Err())
+	}
+	// the first fault is told
+	for text, want := range map[string]string{
+		"{\"a\" \"\xff\"}":                                      "line 1, column 6: invalid character '\"' after object key",
+		"{\"a\": \"\\ud800\xff\" 1}":                            "line 1, column 8: an escape that is half a character",
+		"{\"a\": \"\xff\\ud800\" 1}":                            "line 1, column 8: not valid UTF-8",
+		"{\"a\":" + strings.Repeat("[", 40) + "\"\\ud800\"\xff": "line 1, column 38: nested deeper than 32",
+	} {
+		_, err := jsontree.Parse([]byte(text), new(jsontree.Faults))
+		require.EqualError(t, err, "invalid: "+want, "%q", text)
+	}
+	o, _ := parse(t, " {\"a\" : \"\\\\ud800 \\ud83d\\ude00 [{\\\"\" } \n")
+	require.Equal(t, "\\ud800 \U0001F600 [{\"", o.Text("a"))
 }
 
 func TestDepthLimit(t *testing.T) {
 	parse(t, `{"a":`+strings.Repeat("[", 31)+"1"+strings.Repeat("]", 31)+"}")
+	parse(t, `{"a":`+strings.Repeat("[", 32)+" "+strings.Repeat("]", 32)+"}")
+	_, err := jsontree.Parse([]byte(`{"a":`+strings.Repeat("[", 32)+"1"+strings.Repeat("]", 32)+"}"), new(jsontree.Faults))
+	require.EqualError(t, err, "invalid: line 1, column 38: nested deeper than 32")
 }
 
 func TestFieldsOfTheRightType(t *testing.T) {
@@ -97,15 +146,16 @@ func TestFieldsOfTheRightType(t *testing.T) {
 	require.False(t, ok)
 	require.Equal(t, []string{"x", ""}, o.Strings("l"))
 	require.Empty(t, o.Strings("none"))
-	list, ok := o.Objects("o")
+	l, ok := o.Objects("o")
+	list := objects(l)
 	require.True(t, ok)
 	require.Len(t, list, 2)
 	require.Equal(t, "o[1]", list[1].Path)
 	require.Equal(t, "o[1].k", list[1].At("k"))
 	require.Equal(t, "v", list[1].Text("k"))
-	list, ok = o.Objects("none")
+	l, ok = o.Objects("none")
 	require.True(t, ok, "an empty list is there")
-	require.Empty(t, list)
+	require.Empty(t, objects(l))
 	_, ok = o.Objects("absent")
 	require.False(t, ok)
 	o.Done()
@@ -122,6 +172,7 @@ func TestWrongTypes(t *testing.T) {
 		"a boolean": func(o *jsontree.Object) bool { return o.Bool("f", false) },
 		"a number":  func(o *jsontree.Object) bool { _, ok := o.Int("f", 0, 255); return ok },
 		"an array":  func(o *jsontree.Object) bool { _, ok := o.Objects("f"); return ok },
+		"an object": func(o *jsontree.Object) bool { return o.Object("f") != nil },
 	} {
 		for kind, text := range values {
 			o, errs := parse(t, `{"f": `+text+`}`)
@@ -132,7 +183,7 @@ func TestWrongTypes(t *testing.T) {
 				require.Empty(t, *errs)
 				continue
 			}
-			require.False(t, ok, "%s as %s", kind, want)
+			require.Equal(t, want == "an array", ok, "%s as %s: of a list, whether something is there", kind, want)
 			require.Equal(t, []string{"f: invalid: want " + want + ", not " + kind}, faults(errs))
 		}
 	}
@@ -166,7 +217,8 @@ func TestRequired(t *testing.T) {
 func TestElementsOfTheWrongType(t *testing.T) {
 	o, errs := parse(t, `{"l": [1, "x", null], "o": [7, {"k": 1}, [], {}]}`)
 	require.Equal(t, []string{"", "x", ""}, o.Strings("l"), "indices stay true")
-	list, ok := o.Objects("o")
+	l, ok := o.Objects("o")
+	list := objects(l)
 	require.True(t, ok)
 	require.Len(t, list, 2, "what is no object is left out")
 	require.Equal(t, "o[1]", list[0].Path)
@@ -197,7 +249,7 @@ func TestOddKeys(t *testing.T) {
 		require.NoError(t, err)
 		o, errs := parse(t, string(b))
 		list, _ := o.Objects("list")
-		list[0].Done()
+		objects(list)[0].Done()
 		o.Done()
 		require.Len(t, *errs, 2)
 		require.Equal(t, sg.JoinPath("list[0]", want), (*errs)[0].Path)
@@ -207,9 +259,10 @@ func TestOddKeys(t *testing.T) {
 
 // TestFaultsAreBounded: a document can not cost much more than its own size.
 func TestFaultsAreBounded(t *testing.T) {
-	o, errs := parse(t, `{"l": [`+strings.Repeat("1,", 5000)+`1], "x": 1}`)
-	o.Strings("l")
-	o.Objects("l")
+	o, errs := parse(t, `{"l": [`+strings.Repeat("1,", 5000)+`{}], "x": 1}`)
+	require.LessOrEqual(t, len(o.Strings("l")), jsontree.MaxFaults+1)
+	list, _ := o.Objects("l")
+	require.Empty(t, objects(list), "not read on")
 	o.Merge("l", errors.New("more"))
 	o.Done()
 	require.Len(t, *errs, jsontree.MaxFaults)
@@ -217,11 +270,60 @@ func TestFaultsAreBounded(t *testing.T) {
 
 func TestMerge(t *testing.T) {
 	o, errs := parse(t, `{"l": [{}]}`)
-	list, _ := o.Objects("l")
+	l, _ := o.Objects("l")
+	list := objects(l)
 	list[0].Merge("p[2]", &sg.FieldError{Path: "q", Err: sg.ErrFamily})
 	list[0].Merge("p", errors.New("foreign"))
 	list[0].Merge("p", nil)
 	require.Equal(t, []string{"l[0].p[2].q: address family mismatch", "l[0].p: invalid: foreign"}, faults(errs))
+}
+
+func TestFaults(t *testing.T) {
+	var f jsontree.Faults
+	require.NoError(t, f.Err())
+	for range jsontree.MaxFaults {
+		f.Add("b", nil, sg.ErrInvalid, "")
+	}
+	f.Merge("a", nil)
+	require.Len(t, f.Err(), jsontree.MaxFaults)
+	f.Merge("a", sg.Errors{{Path: "b", Err: sg.ErrInvalid}, {Path: "c", Err: sg.ErrInvalid}})
+	require.Equal(t, jsontree.MaxFaults+2, f.Count)
+	var errs sg.Errors
+	require.ErrorAs(t, f.Err(), &errs)
+	require.Len(t, errs, jsontree.MaxFaults+1)
+	require.EqualError(t, errs[0], "invalid: not more than 1000 faults are told")
+	require.Len(t, f.Told, jsontree.MaxFaults)
+}
+
+func TestNullable(t *testing.T) {
+	o, errs := parse(t, `{"a": null, "b": null, "c": "x", "d": null, "e": null}`)
+	o.Nullable("a", "c", "e", "f")
+	require.False(t, o.Has("a"))
+	require.True(t, o.Has("b"))
+	require.True(t, o.Has("c"))
+	require.Empty(t, o.Text("a"))
+	require.Empty(t, o.Text("b"))
+	require.Equal(t, "x", o.Text("c"))
+	o.Skip("d")
+	o.Done()
+	require.Equal(t, []string{"b: invalid: want a string, not null", "e: unknown field"}, faults(errs))
+}
+
+func TestNumberAndObject(t *testing.T) {
+	o, errs := parse(t, `{"n": -1.50e3, "o": {"p": {"q": "x"}, "e": {}}}`)
+	n, ok := o.Number("n")
+	require.True(t, ok)
+	require.Equal(t, "-1.50e3", n)
+	_, ok = o.Number("absent")
+	require.False(t, ok)
+	in := o.Object("o")
+	require.Equal(t, "x", in.Object("p").Text("q"))
+	require.Equal(t, "o.p.q", in.Object("p").At("q"))
+	require.True(t, in.Object("e").Empty())
+	require.False(t, in.Empty())
+	require.Nil(t, in.Object("absent"))
+	o.Done()
+	require.Empty(t, *errs)
 }
 
 // FuzzParse: Parse accepts what encoding/json accepts as an object, up to its
@@ -229,13 +331,15 @@ func TestMerge(t *testing.T) {
 func FuzzParse(f *testing.F) {
 	for _, s := range []string{
 		"", "{}", `{"a": [1, -2.5e3, true, null, "x\u0000\ud800"], "b": {"c": {}}, "b": 2}`, `{"a":1,}`, `[1]`, `{}{}`, "{\"a\":\"\xff\"}",
+		`{"a" : "\\" , "b":[{"]":"}"}]}`, `{"\"":1}`, `{"a":{"b":1}  ,"c":2 }`, `{"a":["\ud83d\ude00", {}, [{}], "\udc00"]}`,
 		`{"a" 1}`, `{,}`, `{"a":[,1]}`, `{"a":[1 2]}`, `{"a"::1}`, `{"a":1 "b":2}`, `{"":""}`, strings.Repeat(`{"a":`, 33),
 	} {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		errs := new(sg.Errors)
-		o, err := jsontree.Parse(b, errs)
+		f := new(jsontree.Faults)
+		o, err := jsontree.ParseReplacing(b, f)
+		exact(t, b, err)
 		var want map[string]any
 		wantErr := json.Unmarshal(b, &want)
 		accepts := wantErr == nil && want != nil
@@ -253,10 +357,59 @@ func FuzzParse(f *testing.F) {
 				t.Fatalf("no field %q in %q", key, b)
 			}
 		}
-		repeated := len(*errs)
+		repeated := f.Count
 		o.Done()
-		if got := len(*errs) - repeated; got != min(len(want), jsontree.MaxFaults-repeated) {
+		if got := f.Count - repeated; got != len(want) {
 			t.Fatalf("%d unknown fields of %d", got, len(want))
 		}
+		content(t, b)
 	})
+}
+
+// exact checks that Parse refuses what ParseReplacing does, of which err is the
+// error, and what is no characters.
+func exact(t *testing.T, b []byte, err error) {
+	_, strict := jsontree.Parse(b, new(jsontree.Faults))
+	odd := strict != nil && (strings.Contains(strict.Error(), "UTF-8") || strings.Contains(strict.Error(), "half a character"))
+	switch {
+	case strict == nil && (err != nil || !utf8.Valid(b)), strict != nil && err == nil && !odd:
+		t.Fatalf("Parse(%q) = %v, ParseReplacing = %v", b, strict, err)
+	case strict != nil && (len(strict.Error()) > 300 || strings.Contains(strict.Error(), "\n")):
+		t.Fatalf("bad error %q", strict)
+	}
+}
+
+// content checks that the fields of b are what encoding/json reads, if no field
+// stands twice.
+func content(t *testing.T, b []byte) {
+	f := new(jsontree.Faults)
+	o, _ := jsontree.ParseReplacing(b, f)
+	var want map[string]any
+	if json.Unmarshal(b, &want) != nil || f.Count > 0 {
+		return
+	}
+	for key, v := range want {
+		switch v := v.(type) {
+		case string:
+			if s, ok := o.String(key); !ok || s != v {
+				t.Fatalf("field %q of %q is %q", key, b, s)
+			}
+		case []any:
+			n, texts := 0, []string(nil)
+			for _, item := range v {
+				if _, ok := item.(map[string]any); ok {
+					n++
+				}
+				s, _ := item.(string)
+				texts = append(texts, s)
+			}
+			list, _ := o.Objects(key)
+			if m := len(objects(list)); m != n && f.Count <= jsontree.MaxFaults {
+				t.Fatalf("%d objects, not %d, in %q of %q", m, n, key, b)
+			}
+			if got := o.Strings(key); f.Count <= jsontree.MaxFaults && !slices.Equal(got, texts) {
+				t.Fatalf("texts %q, not %q, in %q of %q", got, texts, key, b)
+			}
+		}
+	}
 }

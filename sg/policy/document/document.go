@@ -42,8 +42,8 @@ import (
 	"example.com/secgroup/sg/policy"
 )
 
-// MaxBytes is the size limit of a document.
-const MaxBytes = 64 << 20
+// MaxBytes is the size limit of a document: 64 MiB.
+const MaxBytes = jsontree.MaxBytes
 
 // Options say how to read a document.
 type Options struct {
@@ -68,16 +68,10 @@ func Read(r io.Reader, o Options) (*policy.Snapshot, error) {
 // fault, with paths such as security_groups[2].inbound_rules[0].port_range; of
 // more than 1,000 it tells some, and that there are more.
 func Decode(b []byte, o Options) (*policy.Snapshot, error) {
-	d := &decoder{options: o, places: map[string]string{}, silent: map[string]bool{}, inVPC: map[vpcName][]sg.GroupID{}, byName: map[string][]sg.GroupID{}}
-	var whole sg.Errors
-	if len(b) > MaxBytes {
-		whole.Add("", len(b), sg.ErrQuota, "a document has at most 64 MiB")
-		return nil, whole.Err()
-	}
-	root, err := jsontree.Parse(b, &d.errs)
+	d := &decoder{options: o, places: map[string]string{}, silent: map[string]bool{}, inVPC: map[vpcName][]sg.GroupID{}, byName: map[string][]sg.GroupID{}, seen: map[seenID]bool{}}
+	root, err := jsontree.ParseReplacing(b, &d.faults)
 	if err != nil {
-		whole.Merge("", err)
-		return nil, whole.Err()
+		return nil, err
 	}
 	return d.document(root)
 }
@@ -85,7 +79,7 @@ func Decode(b []byte, o Options) (*policy.Snapshot, error) {
 type decoder struct {
 	options Options
 	profile sg.Profile
-	errs    sg.Errors
+	faults  jsontree.Faults
 	changes []policy.Change
 
 	places map[string]string        // path of package policy → path in the document
@@ -94,6 +88,7 @@ type decoder struct {
 	inVPC  map[vpcName][]sg.GroupID // for "@name"
 	byName map[string][]sg.GroupID  // the same in all VPCs
 	ids    map[string]string        // id of a group or set → "group" or "set"
+	seen   map[seenID]bool          // ids of the other kinds
 }
 
 type vpcName struct {
@@ -101,61 +96,31 @@ type vpcName struct {
 	name string
 }
 
+// seenID is an id that an object of some kind has.
+type seenID struct{ kind, id string }
+
 // groupDraft is a group whose rules wait until every id is known.
 type groupDraft struct {
 	group *sg.Group
 	obj   *jsontree.Object
-	lists [2][]*jsontree.Object // inbound, outbound
+	lists [2]jsontree.List // inbound, outbound
 	given [2]bool
 }
 
 func (d *decoder) document(root *jsontree.Object) (*policy.Snapshot, error) {
 	d.readProfile(root)
 	d.ids = map[string]string{}
-	groups, _ := root.Objects("security_groups")
-	for _, o := range groups {
-		if d.full() {
-			break
-		}
-		d.readGroup(o)
-	}
-	sets, _ := root.Objects("ip_sets")
-	for _, o := range sets {
-		if d.full() {
-			break
-		}
-		d.readSet(o)
-	}
+	d.each(root, "security_groups", d.readGroup)
+	d.each(root, "ip_sets", d.readSet)
 	for _, g := range d.groups {
 		if d.full() {
 			break
 		}
 		d.readRules(g)
 	}
-	instances, _ := root.Objects("instances")
-	seenInstance := map[string]bool{}
-	for _, o := range instances {
-		if d.full() {
-			break
-		}
-		d.readInstance(o, seenInstance)
-	}
-	owners, _ := root.Objects("owners")
-	seenOwner := map[string]bool{}
-	for _, o := range owners {
-		if d.full() {
-			break
-		}
-		d.readOwner(o, seenOwner)
-	}
-	interfaces, _ := root.Objects("interfaces")
-	seen := map[string]bool{}
-	for _, o := range interfaces {
-		if d.full() {
-			break
-		}
-		d.readInterface(o, seen)
-	}
+	d.each(root, "instances", d.readInstance)
+	d.each(root, "owners", d.readOwner)
+	d.each(root, "interfaces", d.readInterface)
 	root.Done()
 	if d.full() {
 		return nil, d.bounded()
@@ -163,23 +128,34 @@ func (d *decoder) document(root *jsontree.Object) (*policy.Snapshot, error) {
 
 	s, err := policy.Build(d.profile, d.changes...)
 	d.translate(err)
-	if len(d.errs) > 0 {
+	if len(d.faults.Told) > 0 {
 		return nil, d.bounded()
 	}
 	return s, nil
 }
 
 // full reports whether there are so many faults that no more will be told.
-func (d *decoder) full() bool { return len(d.errs) >= jsontree.MaxFaults }
+func (d *decoder) full() bool { return len(d.faults.Told) >= jsontree.MaxFaults }
+
+// each reads a list of objects, until there are so many faults that no more
+// will be told.
+func (d *decoder) each(root *jsontree.Object, key string, read func(o *jsontree.Object)) {
+	list, _ := root.Objects(key)
+	list.Each(func(o *jsontree.Object) {
+		if !d.full() {
+			read(o)
+		}
+	})
+}
 
 // bounded returns the faults, up to jsontree.MaxFaults and a word about the
 // rest.
 func (d *decoder) bounded() error {
-	err := d.errs.Err() // sorts
-	if len(d.errs) < jsontree.MaxFaults {
+	err := d.faults.Told.Err() // sorts
+	if !d.full() {
 		return err
 	}
-	few := slices.Clone(d.errs[:jsontree.MaxFaults])
+	few := slices.Clone(d.faults.Told[:jsontree.MaxFaults])
 	few.Add("", nil, sg.ErrInvalid, fmt.Sprintf("not more than %d faults are told", jsontree.MaxFaults))
 	return few.Err()
 }
@@ -237,6 +213,13 @@ func (d *decoder) anyID(o *jsontree.Object, taken func(string) bool) string {
 	return placeholder(o)
 }
 
+// listed is anyID for an object whose id no other of its kind has.
+func (d *decoder) listed(o *jsontree.Object, kind string) string {
+	id := d.anyID(o, func(id string) bool { return d.seen[seenID{kind, id}] })
+	d.seen[seenID{kind, id}] = true
+	return id
+}
+
 // isReference reports whether id, as a source or destination, can mean nothing
 // but an object.
 func isReference(id string) bool { return !isAddress(id) && id[0] != '@' && id != anyPeer }
@@ -271,7 +254,6 @@ func (d *decoder) readGroup(o *jsontree.Object) {
 	draft := &groupDraft{group: g, obj: o}
 	for i, key := range []string{"inbound_rules", "outbound_rules"} {
 		draft.lists[i], draft.given[i] = o.Objects(key)
-		draft.given[i] = draft.given[i] || o.Has(key)
 	}
 	o.Done()
 	d.groups = append(d.groups, draft)
@@ -295,7 +277,7 @@ func (d *decoder) readSet(o *jsontree.Object) {
 	s.Description = o.Text("description")
 	s.VPC = sg.VPCID(o.Text("vpc_id"))
 	entries, _ := o.Objects("entries")
-	for _, e := range entries {
+	entries.Each(func(e *jsontree.Object) {
 		note := e.Text("description")
 		if text, ok := e.Required("cidr"); ok {
 			p, err := ipset.ParseEntry(text)
@@ -305,15 +287,14 @@ func (d *decoder) readSet(o *jsontree.Object) {
 			e.Merge("cidr", err)
 		}
 		e.Done()
-	}
+	})
 	o.Done()
 	d.place(fmt.Sprintf("sets[%q]", id), o.Path)
 	d.changes = append(d.changes, policy.PutSet{Set: s})
 }
 
-func (d *decoder) readInterface(o *jsontree.Object, seen map[string]bool) {
-	id := d.anyID(o, func(id string) bool { return seen[id] })
-	seen[id] = true
+func (d *decoder) readInterface(o *jsontree.Object) {
+	id := d.listed(o, "interface")
 	i := &sg.Interface{
 		ID:          sg.InterfaceID(id),
 		VPC:         sg.VPCID(o.Text("vpc_id")),
@@ -333,9 +314,8 @@ func (d *decoder) readInterface(o *jsontree.Object, seen map[string]bool) {
 	d.changes = append(d.changes, policy.PutInterface{Interface: i})
 }
 
-func (d *decoder) readInstance(o *jsontree.Object, seen map[string]bool) {
-	id := d.anyID(o, func(id string) bool { return seen[id] })
-	seen[id] = true
+func (d *decoder) readInstance(o *jsontree.Object) {
+	id := d.listed(o, "instance")
 	n := &sg.Instance{ID: sg.InstanceID(id), Owner: sg.OwnerID(o.Text("owner")), Kind: o.Text("kind")}
 	for _, g := range o.Strings("security_group_ids") {
 		n.Groups = append(n.Groups, sg.GroupID(g))
@@ -345,9 +325,8 @@ func (d *decoder) readInstance(o *jsontree.Object, seen map[string]bool) {
 	d.changes = append(d.changes, policy.PutInstance{Instance: n})
 }
 
-func (d *decoder) readOwner(o *jsontree.Object, seen map[string]bool) {
-	id := d.anyID(o, func(id string) bool { return seen[id] })
-	seen[id] = true
+func (d *decoder) readOwner(o *jsontree.Object) {
+	id := d.listed(o, "owner")
 	owner := &sg.Owner{ID: sg.OwnerID(id), Exempt: o.Strings("exempt")}
 	o.Done()
 	d.place(fmt.Sprintf("owners[%q]", id), o.Path)
@@ -355,10 +334,10 @@ func (d *decoder) readOwner(o *jsontree.Object, seen map[string]bool) {
 }
 
 func (d *decoder) prefixes(o *jsontree.Object, key string) []netip.Prefix {
-	told := len(d.errs)
+	told := len(d.faults.Told)
 	list := o.Strings(key)
 	wrong := map[string]bool{} // elements that are no text
-	for _, f := range d.errs[told:] {
+	for _, f := range d.faults.Told[told:] {
 		wrong[f.Path] = true
 	}
 	var out []netip.Prefix

@@ -15,11 +15,11 @@ func (d *decoder) place(path, at string) { d.places[path] = at }
 func (d *decoder) translate(err error) {
 	var errs sg.Errors
 	if !errors.As(err, &errs) {
-		d.errs.Merge("", err)
+		d.faults.Told.Merge("", err)
 		return
 	}
 	told := map[string]bool{}
-	for _, f := range d.errs {
+	for _, f := range d.faults.Told {
 		told[f.Path] = true
 	}
 	for _, f := range errs {
@@ -32,7 +32,7 @@ func (d *decoder) translate(err error) {
 		if s, ok := g.Value.(string); ok && strings.HasPrefix(s, noID) {
 			g.Value = nil // a placeholder
 		}
-		d.errs = append(d.errs, &g)
+		d.faults.Told = append(d.faults.Told, &g)
 	}
 }
 

@@ -40,15 +40,15 @@ func (d *decoder) readRules(draft *groupDraft) {
 			}
 			continue
 		}
-		for _, o := range draft.lists[n] {
-			before := len(d.errs)
+		draft.lists[n].Each(func(o *jsontree.Object) {
+			before := d.faults.Count
 			r := d.readRule(o, g, dir)
-			if len(d.errs) > before {
+			if d.faults.Count > before {
 				broken[len(g.Rules)] = o
 			}
 			d.place(fmt.Sprintf("groups[%q].rules[%d]", g.ID, len(g.Rules)), o.Path)
 			g.Rules = append(g.Rules, r)
-		}
+		})
 	}
 	sg.AssignIDs(g.Rules, soft...)
 	d.separate(g, broken)

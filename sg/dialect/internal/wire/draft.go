@@ -80,7 +80,7 @@ func (d *Draft) Read(list List, read func(o *Object) sg.Rule) {
 
 // ReadOne reads a rule that stands in no list.
 func (d *Draft) ReadOne(o *Object, read func(o *Object) sg.Rule) {
-	faults, from := d.r.faults, len(d.r.errs)
+	faults, from := d.r.faults.Count, len(d.r.faults.Told)
 	rule := read(o)
 	o.Done()
 	d.check(o, rule, from)
@@ -89,11 +89,11 @@ func (d *Draft) ReadOne(o *Object, read func(o *Object) sg.Rule) {
 	} else {
 		d.ids[rule.ID] = o.Path
 	}
-	if d.r.faults > faults {
+	if d.r.faults.Count > faults {
 		return
 	}
 	if first, taken := d.keys[rule.Key()]; taken {
-		d.r.fault(o.Path, nil, sg.ErrDuplicate, "same traffic as "+first)
+		d.r.faults.Add(o.Path, nil, sg.ErrDuplicate, "same traffic as "+first)
 		return
 	}
 	d.keys[rule.Key()] = o.Path
@@ -115,7 +115,7 @@ func (d *Draft) check(o *Object, rule sg.Rule, from int) {
 	for _, key := range o.quiet {
 		told[o.At(key)] = true
 	}
-	for _, f := range d.r.errs[from:] {
+	for _, f := range d.r.faults.Told[from:] {
 		told[f.Path] = true
 		if rest, ok := strings.CutPrefix(f.Path, o.Path+"."); ok { // a part of a field
 			field, _, _ := strings.Cut(rest, ".")
@@ -133,11 +133,11 @@ func (d *Draft) check(o *Object, rule sg.Rule, from int) {
 // valid.
 func (d *Draft) Done() *sg.Group {
 	sg.AssignIDs(d.Group.Rules)
-	if d.r.faults == 0 {
+	if d.r.faults.Count == 0 {
 		var errs sg.Errors
 		errs.Merge(d.Obj.Path, d.Group.Validate())
 		for _, f := range errs { // none is known to come so far
-			d.r.fault(f.Path, f.Value, f.Err, f.Detail)
+			d.r.faults.Add(f.Path, f.Value, f.Err, f.Detail)
 		}
 	}
 	return d.Group
