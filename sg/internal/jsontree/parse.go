@@ -66,19 +66,13 @@ func (f *Faults) Err() error {
 // what is no such document at all: also one with an escape that is half a
 // character (RFC 7493, section 2.1), which encoding/json would replace and so
 // make different ids equal.
-func Parse(b []byte, f *Faults) (*Object, error) { return parse(b, f, true) }
-
-// ParseReplacing is Parse but for what is no character in a text: that becomes
-// U+FFFD, as encoding/json has it.
-func ParseReplacing(b []byte, f *Faults) (*Object, error) { return parse(b, f, false) }
-
-func parse(b []byte, f *Faults, exact bool) (*Object, error) {
+func Parse(b []byte, f *Faults) (*Object, error) {
 	var whole sg.Errors
 	if len(b) > MaxBytes {
 		whole.Add("", len(b), sg.ErrQuota, "a document has at most 64 MiB")
 		return nil, whole
 	}
-	if offset, why := check(b, exact); why != "" {
+	if offset, why := check(b); why != "" {
 		before := b[:offset]
 		line, column := bytes.Count(before, []byte{'\n'})+1, len(before)-bytes.LastIndexByte(before, '\n')
 		whole.Add("", nil, sg.ErrInvalid, fmt.Sprintf("line %d, column %d: %s", line, column, why)) // in bytes, from 1
@@ -92,11 +86,11 @@ func parse(b []byte, f *Faults, exact bool) (*Object, error) {
 	return newObject("", raw, f), nil
 }
 
-// check returns where b is first no JSON, nested too deep or, if it has to be
-// exact, not made of characters, and why; why is empty if b is all right.
-func check(b []byte, exact bool) (offset int, why string) {
-	offset, why = scan(b, exact)
-	if exact && !utf8.Valid(b) {
+// check returns where b is first no JSON, nested too deep or not made of
+// characters, and why; why is empty if b is all right.
+func check(b []byte) (offset int, why string) {
+	offset, why = scan(b)
+	if !utf8.Valid(b) {
 		if i := firstOdd(b); why == "" || i < offset {
 			offset, why = i, "not valid UTF-8"
 		}
@@ -139,8 +133,8 @@ func firstOdd(b []byte) int {
 }
 
 // scan looks, in whatever bytes, for what encoding/json allows and a document
-// must not have; half characters only if it has to be exact.
-func scan(b []byte, exact bool) (offset int, why string) {
+// must not have: deep nesting and half characters.
+func scan(b []byte) (offset int, why string) {
 	depth := 0
 	for i := 0; i < len(b); i++ {
 		switch b[i] {
@@ -155,10 +149,8 @@ func scan(b []byte, exact bool) (offset int, why string) {
 			depth--
 		case '"':
 			end := textEnd(b, i)
-			if exact {
-				if odd := halfEscape(b[i:end]); odd >= 0 {
-					return i + odd, "an escape that is half a character"
-				}
+			if odd := halfEscape(b[i:end]); odd >= 0 {
+				return i + odd, "an escape that is half a character"
 			}
 			i = end
 		}

@@ -69,7 +69,7 @@ func Read(r io.Reader, o Options) (*policy.Snapshot, error) {
 // more than 1,000 it tells some, and that there are more.
 func Decode(b []byte, o Options) (*policy.Snapshot, error) {
 	d := &decoder{options: o, places: map[string]string{}, silent: map[string]bool{}, inVPC: map[vpcName][]sg.GroupID{}, byName: map[string][]sg.GroupID{}, seen: map[seenID]bool{}}
-	root, err := jsontree.ParseReplacing(b, &d.faults)
+	root, err := jsontree.Parse(b, &d.faults)
 	if err != nil {
 		return nil, err
 	}

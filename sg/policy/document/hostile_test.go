@@ -32,7 +32,7 @@ func TestNoDocument(t *testing.T) {
 		"[]":                           "invalid: want a JSON object, not an array",
 		"null":                         "invalid: want a JSON object, not null",
 		"\x00":                         "invalid: line 1, column 1: invalid character '\\x00' looking for beginning of value",
-		"\xff\xfe{\x00}\x00":           "invalid: line 1, column 1: invalid character 'ÿ' looking for beginning of value",
+		"\xff\xfe{\x00}\x00":           "invalid: line 1, column 1: not valid UTF-8",
 		`{"profile":` + strings.Repeat(`{"a":[`, 100_000): "invalid: line 1, column 108: nested deeper than 32",
 	} {
 		_, err := decode(text)
