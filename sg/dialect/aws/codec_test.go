@@ -13,6 +13,7 @@ import (
 
 	"example.com/secgroup/sg"
 	"example.com/secgroup/sg/dialect/aws"
+	"example.com/secgroup/sg/dialect/internal/wire/wiretest"
 )
 
 // described is an answer with every known field.
@@ -86,7 +87,7 @@ func TestDecodeDescribed(t *testing.T) {
 		"SecurityGroups[0].IpPermissions[3].FromPort", "SecurityGroups[0].IpPermissions[3].ToPort", "SecurityGroups[0].SecurityGroupArn",
 		"SecurityGroups[0].Tags", "NextToken", "ResponseMetadata",
 		pair + "GroupName", pair + "VpcId", pair + "PeeringStatus", pair + "VpcPeeringConnectionId", pair + "UserId",
-	}, paths(ws))
+	}, wiretest.Paths(ws))
 }
 
 func TestDecodeDescribedRules(t *testing.T) {
@@ -106,7 +107,7 @@ func TestDecodeDescribedRules(t *testing.T) {
 	require.ElementsMatch(t, []string{
 		info + "UserId", info + "VpcId", info + "PeeringStatus", info + "VpcPeeringConnectionId",
 		"SecurityGroupRules[0].SecurityGroupRuleArn", "SecurityGroupRules[3].Tags",
-	}, paths(ws))
+	}, wiretest.Paths(ws))
 	again, _, err := aws.Decode([]byte(describedRules))
 	require.NoError(t, err)
 	require.Equal(t, groups, again)
@@ -212,8 +213,8 @@ func TestDecodeFaults(t *testing.T) {
 			assert.Nil(t, groups)
 			assert.Nil(t, ws)
 			require.Error(t, err)
-			require.Equal(t, []string{c.want}, faults(t, err))
-			checkErrors(t, err)
+			require.Equal(t, []string{c.want}, wiretest.Faults(t, err))
+			wiretest.CheckErrors(t, err)
 		})
 	}
 }
@@ -233,7 +234,7 @@ func TestDecodeManyFaults(t *testing.T) {
 		"SecurityGroups[0].IpPermissions[0].IpRanges[1].CidrIp: required",
 		"SecurityGroups[0].IpPermissions[0].ToPort: required",
 		"SecurityGroups[1].IpPermissionsEgress[0].IpProtocol: invalid",
-	}, faults(t, err))
+	}, wiretest.Faults(t, err))
 }
 
 // RU-13, C16: AWS opens every port of such protocols: told, and never more
@@ -243,7 +244,7 @@ func TestPortsOfOtherProtocols(t *testing.T) {
 		groups, ws, err := aws.Decode([]byte(group(`{"IpProtocol": "` + p + `", "FromPort": 22, "ToPort": 22, "IpRanges": [{"CidrIp": "10.0.0.0/8"}]}`)))
 		require.NoError(t, err)
 		require.Len(t, groups[0].Rules, 1)
-		require.Equal(t, []string{"SecurityGroups[0].IpPermissions[0].FromPort", "SecurityGroups[0].IpPermissions[0].ToPort"}, paths(ws))
+		require.Equal(t, []string{"SecurityGroups[0].IpPermissions[0].FromPort", "SecurityGroups[0].IpPermissions[0].ToPort"}, wiretest.Paths(ws))
 	}
 	_, ws, err := aws.Decode([]byte(group(`{"IpProtocol": "-1", "FromPort": -1, "ToPort": -1, "IpRanges": [{"CidrIp": "10.0.0.0/8"}]}`)))
 	require.NoError(t, err)
@@ -268,7 +269,7 @@ func TestEncodeRegroups(t *testing.T) {
 	require.Equal(t, []string{
 		`groups["sg-1"].rules[0].id`, `groups["sg-1"].rules[1].id`, `groups["sg-1"].rules[2].id`, `groups["sg-1"].rules[3].id`,
 		`groups["sg-1"].rules[4].id`, `groups["sg-1"].rules[5].id`,
-	}, paths(ws))
+	}, wiretest.Paths(ws))
 	require.JSONEq(t, `{"SecurityGroups": [{"GroupId": "sg-1", "GroupName": "a", "Description": "", "OwnerId": "1", "IpPermissionsEgress": [], "IpPermissions": [
 	  {"IpProtocol": "-1", "IpRanges": [], "Ipv6Ranges": [], "PrefixListIds": [], "UserIdGroupPairs": [{"GroupId": "sg-2"}]},
 	  {"IpProtocol": "tcp", "FromPort": 22, "ToPort": 22, "IpRanges": [], "Ipv6Ranges": [], "PrefixListIds": [{"PrefixListId": "pl-1"}], "UserIdGroupPairs": []},
@@ -306,12 +307,12 @@ func TestEncodeRefuses(t *testing.T) {
 				b, _, err := encode(c.groups)
 				assert.Nil(t, b)
 				require.Error(t, err)
-				require.Equal(t, []string{c.want}, faults(t, err))
+				require.Equal(t, []string{c.want}, wiretest.Faults(t, err))
 			}
 		})
 	}
 	_, _, err := aws.EncodeRules([]*sg.Group{{ID: "sg-1", Name: "a"}})
-	require.Equal(t, []string{`groups["sg-1"].rules: unsupported by profile`}, faults(t, err))
+	require.Equal(t, []string{`groups["sg-1"].rules: unsupported by profile`}, wiretest.Faults(t, err))
 }
 
 func TestEncodeWarns(t *testing.T) {
@@ -321,12 +322,12 @@ func TestEncodeWarns(t *testing.T) {
 	}
 	_, ws, err := aws.Encode([]*sg.Group{g})
 	require.NoError(t, err)
-	require.Equal(t, []string{`groups["sg-1"].created`, `groups["sg-1"].rules[0].id`, `groups["sg-1"].default`}, paths(ws))
+	require.Equal(t, []string{`groups["sg-1"].created`, `groups["sg-1"].rules[0].id`, `groups["sg-1"].default`}, wiretest.Paths(ws))
 	_, ws, err = aws.EncodeRules([]*sg.Group{g})
 	require.NoError(t, err)
 	require.Equal(t, []string{
 		`groups["sg-1"].created`, `groups["sg-1"].name`, `groups["sg-1"].description`, `groups["sg-1"].vpc`, `groups["sg-1"].default`,
-	}, paths(ws))
+	}, wiretest.Paths(ws))
 }
 
 // The groups that the profile makes can be said.
@@ -377,7 +378,7 @@ func TestLarge(t *testing.T) {
 			require.Less(t, time.Since(start), time.Minute)
 			require.Equal(t, c.ok, err == nil)
 			if err != nil {
-				checkErrors(t, err)
+				wiretest.CheckErrors(t, err)
 			}
 		})
 	}

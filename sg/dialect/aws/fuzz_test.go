@@ -6,6 +6,7 @@ import (
 
 	"example.com/secgroup/sg"
 	"example.com/secgroup/sg/dialect/aws"
+	"example.com/secgroup/sg/dialect/internal/wire/wiretest"
 )
 
 // API-04: whatever the bytes are, Decode returns bounded faults or valid
@@ -19,7 +20,7 @@ func FuzzDecode(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) {
 		groups, _, err := aws.Decode(b)
 		if err != nil {
-			checkErrors(t, err)
+			wiretest.CheckErrors(t, err)
 			return
 		}
 		for _, g := range groups {

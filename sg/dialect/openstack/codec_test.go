@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"example.com/secgroup/sg"
+	"example.com/secgroup/sg/dialect/internal/wire/wiretest"
 	"example.com/secgroup/sg/dialect/openstack"
 )
 
@@ -75,7 +76,7 @@ func TestDecodeShown(t *testing.T) {
 		g + "shared", g + "tags", g + "updated_at", g + "revision_number", g + "standard_attr_id",
 		r + "[0].created_at", r + "[0].updated_at", r + "[0].revision_number", r + "[0].standard_attr_id",
 		r + "[2].remote_ip_prefix", r + "[7].project_id", r + "[9].belongs_to_default_sg", "security_groups_links",
-	}, paths(ws))
+	}, wiretest.Paths(ws))
 }
 
 // C3: absent rules are those of a new group, as in a request; empty is none.
@@ -212,8 +213,8 @@ func TestDecodeFaults(t *testing.T) {
 			assert.Nil(t, groups)
 			assert.Nil(t, ws)
 			require.Error(t, err)
-			require.Equal(t, []string{c.want}, faults(t, err))
-			checkErrors(t, err)
+			require.Equal(t, []string{c.want}, wiretest.Faults(t, err))
+			wiretest.CheckErrors(t, err)
 		})
 	}
 }
@@ -235,7 +236,7 @@ func TestDecodeManyFaults(t *testing.T) {
 		"security_groups[1].security_group_rules[0].direction: invalid",
 		"security_groups[1].security_group_rules[0].x: duplicate",
 		"security_groups[1].security_group_rules[0].x: unknown field",
-	}, faults(t, err))
+	}, wiretest.Faults(t, err))
 }
 
 func TestEncodeRefuses(t *testing.T) {
@@ -272,7 +273,7 @@ func TestEncodeRefuses(t *testing.T) {
 			b, _, err := openstack.Encode(c.groups)
 			assert.Nil(t, b)
 			require.Error(t, err)
-			require.Equal(t, []string{c.want}, faults(t, err))
+			require.Equal(t, []string{c.want}, wiretest.Faults(t, err))
 		})
 	}
 }
@@ -280,7 +281,7 @@ func TestEncodeRefuses(t *testing.T) {
 func TestEncodeWarns(t *testing.T) {
 	b, ws, err := openstack.Encode([]*sg.Group{{ID: "g", Name: "a", Default: true}})
 	require.NoError(t, err)
-	require.Equal(t, []string{`groups["g"].default`}, paths(ws))
+	require.Equal(t, []string{`groups["g"].default`}, wiretest.Paths(ws))
 	require.Contains(t, string(b), `"security_group_rules": []`) // C3: none, not those of a new group
 }
 
@@ -334,7 +335,7 @@ func TestLarge(t *testing.T) {
 			require.Less(t, time.Since(start), time.Minute)
 			require.Equal(t, c.ok, err == nil)
 			if err != nil {
-				checkErrors(t, err)
+				wiretest.CheckErrors(t, err)
 			}
 		})
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"testing"
 
+	"example.com/secgroup/sg/dialect/internal/wire/wiretest"
 	"example.com/secgroup/sg/dialect/openstack"
 )
 
@@ -17,7 +18,7 @@ func FuzzDecode(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) {
 		groups, _, err := openstack.Decode(b)
 		if err != nil {
-			checkErrors(t, err)
+			wiretest.CheckErrors(t, err)
 			return
 		}
 		for _, g := range groups {
