@@ -19,19 +19,25 @@ type groupKey struct {
 // group is the lowered rules of one group in one VPC by direction, rules for
 // any peer apart: chains put them first.
 type group struct {
+	from      *sg.Group // what nums is lowered from; empty if the group is gone
+	nums      []perFamily
 	any, peer map[sg.Direction][]ir.RuleNum
 	uses      int // policies
 }
 
-// all returns every rule of g.
-func (g *group) all() []ir.RuleNum {
-	var out []ir.RuleNum
-	for _, m := range []map[sg.Direction][]ir.RuleNum{g.any, g.peer} {
-		for _, d := range []sg.Direction{sg.Ingress, sg.Egress} {
-			out = append(out, m[d]...)
+// perFamily is what a rule of a group is lowered to, zero where it does not
+// apply.
+type perFamily [2]ir.RuleNum
+
+// each yields the rules of list that there are.
+func each(list []perFamily, yield func(ir.RuleNum)) {
+	for _, pair := range list {
+		for _, n := range pair {
+			if n != 0 {
+				yield(n)
+			}
 		}
 	}
-	return out
 }
 
 // acquireGroup counts a use of a group, lowered on the first.
@@ -40,7 +46,7 @@ func (s *state) acquireGroup(next *policy.Snapshot, k groupKey) {
 	if low == nil {
 		low = new(group)
 		s.groups[k] = low
-		s.lowerGroup(next, k, low)
+		s.lowerGroup(next, k, low, false)
 	}
 	low.uses++
 }
@@ -49,15 +55,14 @@ func (s *state) releaseGroup(next *policy.Snapshot, k groupKey) {
 	low := s.groups[k]
 	if low.uses--; low.uses == 0 {
 		delete(s.groups, k)
-		for _, n := range low.all() {
-			s.releaseRule(next, n)
-		}
+		each(low.nums, func(n ir.RuleNum) { s.releaseRule(next, n) })
 	}
 }
 
 // relowerGroup lowers a group as it is in next, wherever it is in use, and
-// returns the rules it had.
-func (s *state) relowerGroup(next *policy.Snapshot, id sg.GroupID) (old []ir.RuleNum) {
+// notes in s.garbage the rules that it has no more. Rules that are the same as
+// before mean the same, unless stale says that what they name has changed.
+func (s *state) relowerGroup(next *policy.Snapshot, id sg.GroupID, stale bool) {
 	var vpcs []sg.VPCID
 	for p := range s.byGroup[id] {
 		vpcs = append(vpcs, p.vpc)
@@ -65,32 +70,61 @@ func (s *state) relowerGroup(next *policy.Snapshot, id sg.GroupID) (old []ir.Rul
 	slices.Sort(vpcs)
 	for _, vpc := range slices.Compact(vpcs) {
 		k := groupKey{id, vpc}
-		low := s.groups[k]
-		old = append(old, low.all()...)
-		s.lowerGroup(next, k, low)
+		s.lowerGroup(next, k, s.groups[k], stale)
 	}
-	return old
 }
 
 // lowerGroup gives low the rules that a group has in next; none if it is gone.
-func (s *state) lowerGroup(next *policy.Snapshot, k groupKey, low *group) {
-	low.any, low.peer = map[sg.Direction][]ir.RuleNum{}, map[sg.Direction][]ir.RuleNum{}
+func (s *state) lowerGroup(next *policy.Snapshot, k groupKey, low *group, stale bool) {
 	g, ok := next.Group(k.id)
 	if !ok {
-		return
+		g = new(sg.Group)
 	}
-	for _, r := range g.Rules {
-		ref := ir.RuleRef{Group: g.ID, Rule: r.ID, Origin: r.Origin}
-		for _, lr := range s.lower(next, k.vpc, r) {
-			lr.Ref, lr.Action, lr.Stateless = ref, sg.Accept, g.Stateless
-			n := s.rule(lr)
-			if lr.Peer == ir.Any {
-				low.any[r.Direction] = append(low.any[r.Direction], n)
-			} else {
-				low.peer[r.Direction] = append(low.peer[r.Direction], n)
-			}
+	old := low.nums
+	var head, tail int // rules that stay as they are
+	if was := low.from; was != nil && was.Stateless == g.Stateless && !stale {
+		head, tail = ends(was.Rules, g.Rules)
+	}
+	low.from, low.nums = g, make([]perFamily, len(g.Rules))
+	copy(low.nums, old[:head])
+	copy(low.nums[len(low.nums)-tail:], old[len(old)-tail:])
+	for i := head; i < len(g.Rules)-tail; i++ {
+		r := &g.Rules[i]
+		for _, lr := range s.lower(next, k.vpc, *r) {
+			lr.Ref = ir.RuleRef{Group: g.ID, Rule: r.ID, Origin: r.Origin}
+			lr.Action, lr.Stateless = sg.Accept, g.Stateless
+			low.nums[i][familyIndex(lr.Family)] = s.rule(lr)
 		}
 	}
+	each(old[head:len(old)-tail], func(n ir.RuleNum) { s.garbage = append(s.garbage, n) })
+
+	low.any, low.peer = map[sg.Direction][]ir.RuleNum{}, map[sg.Direction][]ir.RuleNum{}
+	for _, d := range []sg.Direction{sg.Ingress, sg.Egress} {
+		var any, peer []ir.RuleNum
+		for i := range g.Rules {
+			switch r := &g.Rules[i]; {
+			case r.Direction != d:
+			case r.Peer.IsAny():
+				each(low.nums[i:i+1], func(n ir.RuleNum) { any = append(any, n) })
+			default:
+				each(low.nums[i:i+1], func(n ir.RuleNum) { peer = append(peer, n) })
+			}
+		}
+		low.any[d], low.peer[d] = any, peer
+	}
+}
+
+// ends returns how many elements a and b have in common at the start, and at
+// the end behind those.
+func ends[T comparable](a, b []T) (head, tail int) {
+	n := min(len(a), len(b))
+	for head < n && a[head] == b[head] {
+		head++
+	}
+	for tail < n-head && a[len(a)-1-tail] == b[len(b)-1-tail] {
+		tail++
+	}
+	return head, tail
 }
 
 // lower returns what r means, one rule per family.
@@ -164,8 +198,10 @@ func (s *state) build(next *policy.Snapshot, p *boundPolicy) {
 	for _, n := range old {
 		s.releaseRule(next, n)
 	}
+	was, _ := s.data.Policies.Get(p.num)
 	s.data.Policies.Set(p.num, pol)
-	s.hotPolicy.Set(p.num, newPolicyIndex(&s.data, pol))
+	s.step.Policy(p.num)
+	s.hotPolicy.Set(p.num, newPolicyIndex(&s.data, pol, was, s.hotPolicy.At(p.num)))
 }
 
 func (s *state) chain(next *policy.Snapshot, p *boundPolicy, d sg.Direction) ir.Chain {
@@ -220,6 +256,7 @@ func (s *state) bind(next *policy.Snapshot, id sg.InterfaceID, reborn bool) {
 	was, had := s.data.Interfaces.Get(id)
 	old := s.interfaces[id]
 	i, has := next.Effective(id)
+	s.step.Interface(id)
 	if has {
 		p := s.acquirePolicy(next, i)
 		v := s.vpc(i.VPC)
@@ -287,13 +324,14 @@ func (s *state) releasePolicy(next *policy.Snapshot, p *boundPolicy) {
 		s.releaseRule(next, n)
 	}
 	s.data.Policies.Delete(p.num)
+	s.step.Policy(p.num)
 	s.hotPolicy.Set(p.num, nil)
 	s.numbers.give(p.num)
 }
 
 // narrowed reports whether anything that prev accepted may be refused now, as
 // far as the chains of policies tell.
-func narrowed(prev, now *ir.Program, changed map[*boundPolicy]bool, interfaces []sg.InterfaceID) bool {
+func narrowed(prev *ir.Program, now *ir.Data, changed map[*boundPolicy]bool, interfaces []sg.InterfaceID) bool {
 	type pair struct{ old, new *ir.Policy }
 	seen := map[pair]bool{}
 	narrower := func(old, new *ir.Policy) bool {
@@ -307,19 +345,19 @@ func narrowed(prev, now *ir.Program, changed map[*boundPolicy]bool, interfaces [
 	}
 	for p := range changed {
 		old, had := prev.Policy(p.num)
-		is, has := now.Policy(p.num)
+		is, has := now.Policies.Get(p.num)
 		if had && has && narrower(old, is) {
 			return true
 		}
 	}
 	for _, id := range interfaces {
 		was, had := prev.Interface(id)
-		is, has := now.Interface(id)
+		is, has := now.Interfaces.Get(id)
 		if !had || !has {
 			continue // no connection outlives its interface
 		}
 		old, _ := prev.Policy(was.Policy)
-		to, _ := now.Policy(is.Policy)
+		to, _ := now.Policies.Get(is.Policy)
 		if narrower(old, to) {
 			return true
 		}
@@ -328,23 +366,25 @@ func narrowed(prev, now *ir.Program, changed map[*boundPolicy]bool, interfaces [
 }
 
 // chainNarrower reports whether a flow that was accepts may be refused by is.
-func chainNarrower(prev, now *ir.Program, was, is *ir.Chain) bool {
+func chainNarrower(prev *ir.Program, now *ir.Data, was, is *ir.Chain) bool {
 	if was.Default == sg.Accept && is.Default == sg.Drop {
 		return true
 	}
-	has := make(map[ir.RuleNum]bool, len(is.Rules))
-	for _, n := range is.Rules {
+	head, tail := ends(was.Rules, is.Rules)
+	old, new := was.Rules[head:len(was.Rules)-tail], is.Rules[head:len(is.Rules)-tail]
+	has := make(map[ir.RuleNum]bool, len(new))
+	for _, n := range new {
 		has[n] = true
 	}
-	had := make(map[ir.RuleNum]bool, len(was.Rules))
-	for _, n := range was.Rules {
+	had := make(map[ir.RuleNum]bool, len(old))
+	for _, n := range old {
 		had[n] = true
 		if r, _ := prev.Rule(n); r.Action == sg.Accept && !has[n] {
 			return true
 		}
 	}
-	for _, n := range is.Rules {
-		if r, _ := now.Rule(n); r.Action == sg.Drop && !had[n] {
+	for _, n := range new {
+		if r, _ := now.Rules.Get(n); r.Action == sg.Drop && !had[n] {
 			return true
 		}
 	}

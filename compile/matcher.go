@@ -1,6 +1,9 @@
 package compile
 
 import (
+	"maps"
+	"slices"
+
 	"github.com/gaissmai/bart"
 
 	"example.com/secgroup/compile/internal/classes"
@@ -36,52 +39,112 @@ type chainIndex struct {
 	fallback  ir.Verdict
 	any       families
 	peers     map[ir.SelectorNum]families
-	firstPeer uint32 // index of the first rule with a peer: an earlier match decides
-	stateless bool   // some rule is stateless
+	firstPeer uint32           // index of the first rule with a peer: an earlier match decides
+	stateless bool             // some rule is stateless
+	byPeer    []ir.SelectorNum // the peer of each rule; for the next index, not for Match
 }
 
 // families holds the rules of IPv4 and IPv6; nil where there are none.
 type families [2]*portmap.Map
 
-func newPolicyIndex(d *ir.Data, p *ir.Policy) *policyIndex {
-	return &policyIndex{newChainIndex(d, &p.Ingress), newChainIndex(d, &p.Egress)}
+// newPolicyIndex returns the index of p. What it has in common with old, the
+// index of was, is shared; both may be nil.
+func newPolicyIndex(d *ir.Data, p *ir.Policy, was *ir.Policy, old *policyIndex) *policyIndex {
+	x := new(policyIndex)
+	if was == nil || old == nil || !x.ingress.follow(d, &was.Ingress, &p.Ingress, &old.ingress) {
+		x.ingress = newChainIndex(d, &p.Ingress)
+	}
+	if was == nil || old == nil || !x.egress.follow(d, &was.Egress, &p.Egress, &old.egress) {
+		x.egress = newChainIndex(d, &p.Egress)
+	}
+	return x
 }
 
 func newChainIndex(d *ir.Data, c *ir.Chain) chainIndex {
 	x := chainIndex{
-		fallback:  ir.Verdict{Action: c.Default, Reason: c.Reason},
-		verdicts:  make([]ir.Verdict, len(c.Rules)),
-		firstPeer: portmap.None,
+		fallback: ir.Verdict{Action: c.Default, Reason: c.Reason},
+		verdicts: make([]ir.Verdict, len(c.Rules)),
+		byPeer:   make([]ir.SelectorNum, len(c.Rules)),
 	}
-	var anyRules [2][]portmap.Rule
-	peers := map[ir.SelectorNum]*[2][]portmap.Rule{}
-	for i, n := range c.Rules {
-		r, _ := d.Rules.Get(n)
-		v := ir.Verdict{Action: r.Action, Reason: ir.ReasonRule, Rule: n}
-		if r.Ref.Platform != "" {
-			v.Reason = ir.ReasonPlatform
-		}
-		x.verdicts[i] = v
-		x.stateless = x.stateless || r.Stateless
-		f := familyIndex(r.Family)
-		if r.Peer == ir.Any {
-			anyRules[f] = append(anyRules[f], portmap.Rule{Index: uint32(i), Rule: r})
-			continue
-		}
-		x.firstPeer = min(x.firstPeer, uint32(i))
-		if peers[r.Peer] == nil {
-			peers[r.Peer] = new([2][]portmap.Rule)
-		}
-		peers[r.Peer][f] = append(peers[r.Peer][f], portmap.Rule{Index: uint32(i), Rule: r})
+	rules := map[ir.SelectorNum]*[2][]portmap.Rule{}
+	for i := range c.Rules {
+		x.note(d, c, i, rules)
 	}
-	x.any = newFamilies(anyRules)
-	if len(peers) > 0 {
-		x.peers = make(map[ir.SelectorNum]families, len(peers))
-		for s, rules := range peers {
-			x.peers[s] = newFamilies(*rules)
-		}
-	}
+	x.index(rules)
 	return x
+}
+
+// follow makes x the index of is from old, that of was, where few rules differ
+// and the others keep their place. It reports whether it did.
+func (x *chainIndex) follow(d *ir.Data, was, is *ir.Chain, old *chainIndex) bool {
+	head, tail := ends(was.Rules, is.Rules)
+	if old.stateless || tail > 0 && len(was.Rules) != len(is.Rules) || head+tail < len(is.Rules)/2 {
+		return false
+	}
+	*x = chainIndex{
+		fallback: ir.Verdict{Action: is.Default, Reason: is.Reason},
+		verdicts: make([]ir.Verdict, len(is.Rules)),
+		byPeer:   make([]ir.SelectorNum, len(is.Rules)),
+		any:      old.any,
+		peers:    maps.Clone(old.peers),
+	}
+	copy(x.verdicts, old.verdicts[:head])
+	copy(x.byPeer, old.byPeer[:head])
+	copy(x.verdicts[len(is.Rules)-tail:], old.verdicts[len(was.Rules)-tail:])
+	copy(x.byPeer[len(is.Rules)-tail:], old.byPeer[len(was.Rules)-tail:])
+	rules := map[ir.SelectorNum]*[2][]portmap.Rule{} // of the peers that some rule in between has or had
+	for _, s := range old.byPeer[head : len(was.Rules)-tail] {
+		rules[s] = new([2][]portmap.Rule)
+	}
+	for _, n := range is.Rules[head : len(is.Rules)-tail] {
+		r, _ := d.Rules.Get(n)
+		rules[r.Peer] = new([2][]portmap.Rule)
+	}
+	for i, s := range x.byPeer {
+		if i >= head && i < len(is.Rules)-tail || rules[s] != nil {
+			x.note(d, is, i, rules)
+		}
+	}
+	x.index(rules)
+	return true
+}
+
+// note adds rule i of c to x, and to the rules of its peer.
+func (x *chainIndex) note(d *ir.Data, c *ir.Chain, i int, rules map[ir.SelectorNum]*[2][]portmap.Rule) {
+	r, _ := d.Rules.Get(c.Rules[i])
+	v := ir.Verdict{Action: r.Action, Reason: ir.ReasonRule, Rule: r.Num}
+	if r.Ref.Platform != "" {
+		v.Reason = ir.ReasonPlatform
+	}
+	x.verdicts[i], x.byPeer[i] = v, r.Peer
+	x.stateless = x.stateless || r.Stateless
+	if rules[r.Peer] == nil {
+		rules[r.Peer] = new([2][]portmap.Rule)
+	}
+	f := familyIndex(r.Family)
+	rules[r.Peer][f] = append(rules[r.Peer][f], portmap.Rule{Index: uint32(i), Rule: r})
+}
+
+// index gives x the maps of the peers in rules, and takes those away that have
+// no rule.
+func (x *chainIndex) index(rules map[ir.SelectorNum]*[2][]portmap.Rule) {
+	for s, list := range rules {
+		switch f := newFamilies(*list); {
+		case s == ir.Any:
+			x.any = f
+		case f == families{}:
+			delete(x.peers, s)
+		default:
+			if x.peers == nil {
+				x.peers = map[ir.SelectorNum]families{}
+			}
+			x.peers[s] = f
+		}
+	}
+	x.firstPeer = portmap.None
+	if i := slices.IndexFunc(x.byPeer, func(s ir.SelectorNum) bool { return s != ir.Any }); i >= 0 {
+		x.firstPeer = uint32(i)
+	}
 }
 
 func newFamilies(rules [2][]portmap.Rule) (f families) {

@@ -22,7 +22,7 @@ import (
 var (
 	prefixes = []string{
 		"0.0.0.0/0", "::/0", "10.0.0.0/8", "10.1.0.0/16", "10.1.2.0/24", "10.1.2.3/32", "10.1.2.2/31", "128.0.0.0/1",
-		"255.255.255.255/32", "fd00::/8", "fd00:1::/32", "fd00:1::5/128", "fd00:1::4/127", "::ffff:0:0/95", "8000::/1",
+		"255.255.255.255/32", "fd00::/8", "fd00:1::/32", "fd00:1::5/128", "fd00:1::4/127", "::fffe:0:0/95", "8000::/1",
 	}
 	groupIDs = []sg.GroupID{"a", "b", "c"}
 	setIDs   = []sg.SetID{"s4", "s6", "s"}
@@ -109,7 +109,14 @@ func drawInterface(t *rapid.T) *sg.Interface {
 }
 
 func drawChange(t *rapid.T) policy.Change {
-	switch rapid.IntRange(0, 15).Draw(t, "change") {
+	kind := 0 // not by IntRange, which favours the small
+	for range 4 {
+		kind *= 2
+		if rapid.Bool().Draw(t, "change") {
+			kind++
+		}
+	}
+	switch kind {
 	case 12, 13:
 		n := &sg.Instance{ID: rapid.SampledFrom(instIDs).Draw(t, "instance")}
 		n.Groups = rapid.SliceOfNDistinct(rapid.SampledFrom(groupIDs), 0, 2, rapid.ID).Draw(t, "groups")
@@ -137,6 +144,81 @@ func drawChange(t *rapid.T) policy.Change {
 		return policy.PutInterface{Interface: drawInterface(t)}
 	}
 	return policy.DeleteInterface{ID: rapid.SampledFrom(ifaceIDs).Draw(t, "interface")}
+}
+
+// drawBatch draws changes that s takes, some of them of one rule only; changes
+// drawn without a look at s mostly refer to what is not there.
+func drawBatch(t *rapid.T, s *policy.Snapshot, most int) policy.Batch {
+	var b policy.Batch
+	for _, c := range rapid.SliceOfN(rapid.Custom(drawChange), 1, most).Draw(t, "changes") {
+		if put, ok := c.(policy.PutGroup); ok && rapid.Bool().Draw(t, "one rule") {
+			if g, ok := s.Group(put.Group.ID); ok {
+				c = policy.PutGroup{Group: drawEdit(t, g)}
+			}
+		}
+		next, _, err := s.With(c)
+		if err != nil {
+			continue
+		}
+		b.Changes, s = append(b.Changes, c), next
+	}
+	return b
+}
+
+// drawEdit returns g with one rule more, less or another one, or tracked where
+// it was not.
+func drawEdit(t *rapid.T, g *sg.Group) *sg.Group {
+	g = g.Clone()
+	r := drawRule(t, rapid.IntRange(0, 7).Draw(t, "id"))
+	at := rapid.IntRange(0, len(g.Rules)).Draw(t, "at")
+	switch rapid.IntRange(0, 4).Draw(t, "edit") {
+	case 0:
+		g.Rules = append(g.Rules, r)
+	case 1:
+		g.Rules = slices.Insert(g.Rules, at, r)
+	case 2:
+		g.Rules = slices.Delete(g.Rules, min(at, max(len(g.Rules)-1, 0)), min(at+1, len(g.Rules)))
+	case 3:
+		if at < len(g.Rules) {
+			g.Rules[at] = r
+		}
+	case 4:
+		g.Stateless = !g.Stateless
+	}
+	return g
+}
+
+// drawStart draws a policy in which everything that rules may name is there,
+// and some of it in use.
+func drawStart(t *rapid.T) *policy.Snapshot {
+	var changes []policy.Change
+	for _, id := range groupIDs {
+		changes = append(changes, policy.PutGroup{Group: &sg.Group{ID: id, Name: string(id), VPC: "v1"}})
+	}
+	for _, id := range setIDs {
+		s := drawSet(t)
+		s.ID, s.Name = id, string(id)
+		changes = append(changes, policy.PutSet{Set: s})
+	}
+	s, err := policy.Build(drawProfile(t), changes...)
+	require.NoError(t, err)
+	changes = nil
+	for _, id := range groupIDs {
+		g := drawGroup(t)
+		g.ID, g.Name, g.VPC = id, string(id), "v1"
+		changes = append(changes, policy.PutGroup{Group: g})
+	}
+	for _, id := range ifaceIDs {
+		i := drawInterface(t)
+		i.ID, i.VPC = id, "v1"
+		changes = append(changes, policy.PutInterface{Interface: i})
+	}
+	for _, c := range changes {
+		if next, _, err := s.With(c); err == nil {
+			s = next
+		}
+	}
+	return s
 }
 
 // drawProfile draws the answers in which clouds differ.
@@ -228,6 +310,9 @@ func TestMatcherIsEval(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		start, err := policy.New(drawProfile(t))
 		require.NoError(t, err)
+		if rapid.Bool().Draw(t, "start") {
+			start = drawStart(t)
+		}
 		var c compile.Compiler
 		m, err := c.Reset(start)
 		require.NoError(t, err)
@@ -235,6 +320,9 @@ func TestMatcherIsEval(t *testing.T) {
 		step := rapid.IntRange(1, len(questions)/7).Draw(t, "stride")
 		for n := range rapid.IntRange(1, 12).Draw(t, "batches") {
 			batch := policy.Batch{Changes: rapid.SliceOfN(rapid.Custom(drawChange), 1, 6).Draw(t, "changes")}
+			if rapid.IntRange(0, 3).Draw(t, "valid") > 0 {
+				batch = drawBatch(t, snapshot, 6)
+			}
 			next, _, wantErr := snapshot.With(batch.Changes...)
 			var m2 *compile.Matcher
 			if n%3 == 2 && wantErr == nil {
@@ -288,66 +376,90 @@ func TestMatcherIsEval(t *testing.T) {
 	})
 }
 
-// checkDelta: what a delta leaves out is the same in both programs.
-func checkDelta(t *rapid.T, p, q *ir.Program) {
-	d, ok := q.Since(p)
-	require.True(t, ok)
-	policies, interfaces := map[uint32]bool{}, map[sg.InterfaceID]bool{}
-	for _, n := range d.Policies {
-		policies[n] = true
-	}
-	for _, id := range d.Interfaces {
-		interfaces[id] = true
-	}
-	for pol := range q.Policies() {
-		if !policies[pol.Num] {
-			old, had := p.Policy(pol.Num)
-			require.True(t, had)
-			require.Equal(t, old, pol)
+// TestRuleEdits: what is compiled anew after the edit of a rule among others
+// comes to the same as compiling everything: verdicts, and what is kept.
+func TestRuleEdits(t *testing.T) {
+	questions := flows()
+	rapid.Check(t, func(t *rapid.T) {
+		s := drawStart(t)
+		grow := func(next *policy.Snapshot, _ []policy.Change, err error) {
+			if err == nil {
+				s = next
+			}
 		}
-	}
-	for i := range q.Interfaces() {
-		if !interfaces[i.ID] {
-			old, had := p.Interface(i.ID)
-			require.True(t, had)
-			require.Equal(t, old, i)
+		i := &sg.Interface{ID: "i1", VPC: "v1", Groups: groupIDs}
+		if s.Profile().Unit == sg.PerInstance {
+			grow(s.With(policy.PutInstance{Instance: &sg.Instance{ID: "n1", Groups: groupIDs}}))
+			i.Instance, i.Groups = "n1", nil
 		}
-	}
-	members := map[ir.SelectorNum]map[netip.Prefix]bool{}
+		grow(s.With(policy.PutInterface{Interface: i}))
+		edit := func(n int) {
+			g, _ := s.Group(groupIDs[rapid.IntRange(0, 1).Draw(t, "group")])
+			for range n {
+				g = drawEdit(t, g)
+				grow(s.With(policy.PutGroup{Group: g}))
+				g, _ = s.Group(g.ID)
+			}
+		}
+		edit(20)
+		edit(20)
+		var c compile.Compiler
+		_, err := c.Reset(s)
+		require.NoError(t, err)
+		for n := range rapid.IntRange(1, 8).Draw(t, "edits") {
+			edit(rapid.IntRange(0, 2).Draw(t, "at once"))
+			if rapid.Bool().Draw(t, "another set") { // perhaps of the other family
+				set := ipset.New("s", sg.FamilyAny, sg.Global())
+				require.NoError(t, set.Add(ipset.Entry{Prefix: drawPrefix(t, sg.FamilyAny)}))
+				grow(s.With(policy.PutSet{Set: set}))
+			}
+			if rapid.IntRange(0, 7).Draw(t, "profile") == 0 {
+				empty, err := policy.New(drawProfile(t))
+				require.NoError(t, err)
+				grow(empty.With(empty.Diff(s)...))
+			}
+			m, err := c.Reset(s)
+			require.NoError(t, err)
+			fresh, err := compile.Compile(s)
+			require.NoError(t, err)
+			for k := n; k < len(questions); k += 5 {
+				for _, d := range directions {
+					is, ok := m.Interface("i1")
+					require.True(t, ok)
+					v, f := m.Match(is.Index, d, questions[k]), questions[k]
+					require.Equal(t, m.Program().Eval("i1", d, f), v, "%v %+v", d, f)
+					require.Equal(t, eval(fresh.Program(), "i1", d, f), eval(m.Program(), "i1", d, f), "%v %+v", d, f)
+				}
+			}
+			require.Equal(t, contents(fresh.Program()), contents(m.Program()))
+		}
+	})
+}
+
+// contents is what a program holds, without numbers and order.
+func contents(p *ir.Program) (out []string) {
 	for s := range p.Selectors() {
-		members[s.Num] = map[netip.Prefix]bool{}
-		for m := range p.Members(s.Num, sg.FamilyAny) {
-			members[s.Num][m] = true
+		out = append(out, fmt.Sprint(s.VPC, s.Peer))
+	}
+	for r := range p.Rules() {
+		peer, _ := p.Selector(r.Peer)
+		r.Num, r.Peer = 0, 0
+		out = append(out, fmt.Sprint(r, peer.VPC, peer.Peer))
+	}
+	for i := range p.Interfaces() {
+		pol, _ := p.Policy(i.Policy)
+		for _, d := range directions {
+			c := pol.Chain(d)
+			line := fmt.Sprint(i.ID, d, c.Default, c.Reason)
+			for _, n := range c.Rules {
+				r, _ := p.Rule(n)
+				line += fmt.Sprint(" ", r.Ref, r.Family)
+			}
+			out = append(out, line)
 		}
 	}
-	for _, n := range d.DropSelectors {
-		require.Contains(t, members, n)
-		delete(members, n)
-	}
-	for _, n := range d.AddSelectors {
-		members[n] = map[netip.Prefix]bool{}
-		for m := range q.Members(n, sg.FamilyAny) {
-			members[n][m] = true
-		}
-	}
-	for _, m := range d.Members {
-		for _, x := range m.Remove {
-			delete(members[m.Selector], x)
-		}
-		for _, x := range m.Add {
-			members[m.Selector][x] = true
-		}
-	}
-	for s := range q.Selectors() {
-		n := 0
-		for m := range q.Members(s.Num, sg.FamilyAny) {
-			require.Contains(t, members[s.Num], m)
-			n++
-		}
-		require.Len(t, members[s.Num], n)
-		delete(members, s.Num)
-	}
-	require.Empty(t, members)
+	slices.Sort(out)
+	return out
 }
 
 // TestMetamorphic: what must not matter does not.

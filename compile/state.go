@@ -19,9 +19,11 @@ import (
 // state is what a Compiler keeps between programs.
 type state struct {
 	data ir.Data
+	step *ir.Step // what the current advance touches
 
 	rules    map[ir.Rule]*numbered // by content, Num zero
 	lastRule ir.RuleNum
+	garbage  []ir.RuleNum // rules that the current advance has replaced
 
 	selectors    map[selectorKey]*selector
 	byNum        map[ir.SelectorNum]*selector
@@ -45,6 +47,7 @@ type state struct {
 	hotIfaces pages.Array[hotInterface]
 	hotPolicy pages.Array[*policyIndex]
 	hotSpace  pages.Array[*bart.Table[classes.Class]]
+	dirty     []*vpc
 }
 
 type numbered struct {
@@ -110,21 +113,20 @@ func (n *numbers) give(v uint32) { n.free = append(n.free, v) }
 // What is new is acquired before what is old is released, so that rules,
 // selectors and policies that stay keep their numbers and tables.
 func (s *state) advance(cur, next *policy.Snapshot, prev *ir.Program, t *touched) *Matcher {
-	var garbage []ir.RuleNum
-	for _, id := range t.groups.order {
-		garbage = append(garbage, s.relowerGroup(next, id)...)
-	}
+	s.step = new(ir.Step)
+	stale := map[sg.GroupID]bool{}
 	for _, id := range t.sets.order {
 		// A set that changed its family changes the rules that name it.
 		was, had := cur.Set(id)
 		if is, has := next.Set(id); had && has && was.Family() != is.Family() {
 			for g := range next.Referrers(sg.PeerSet(id)) {
-				if !t.groups.has[g] {
-					garbage = append(garbage, s.relowerGroup(next, g)...)
-					t.groups.add(g)
-				}
+				t.groups.add(g)
+				stale[g] = true
 			}
 		}
+	}
+	for _, id := range t.groups.order {
+		s.relowerGroup(next, id, t.profile || stale[id])
 	}
 	revoked := s.members(cur, next, t)
 
@@ -145,9 +147,10 @@ func (s *state) advance(cur, next *policy.Snapshot, prev *ir.Program, t *touched
 	for _, id := range t.interfaces.order {
 		s.bind(next, id, t.reborn[id])
 	}
-	for _, n := range garbage {
+	for _, n := range s.garbage {
 		s.releaseRule(next, n)
 	}
+	s.garbage = nil
 	for _, sel := range s.fresh {
 		sel.fresh = false
 	}
@@ -156,17 +159,23 @@ func (s *state) advance(cur, next *policy.Snapshot, prev *ir.Program, t *touched
 	s.data.Source = source{next}
 	s.data.Established = next.Profile().Established
 	s.data.Generation++
-	now := ir.New(s.data)
-	if prev != nil && (revoked || t.profile || narrowed(prev, now, changed, t.interfaces.order)) {
+	if prev != nil && (revoked || t.profile || narrowed(prev, &s.data, changed, t.interfaces.order)) {
 		s.data.Epoch++
-		now = ir.New(s.data)
 	}
-	for _, v := range s.vpcs {
-		if v.dirty {
+	for _, v := range s.dirty {
+		v.dirty = false
+		if v.uses > 0 {
 			s.hotSpace.Set(uint32(v.num), v.space.Table())
-			v.dirty = false
 		}
 	}
+	s.dirty = nil
+	var now *ir.Program
+	if prev == nil {
+		now = ir.New(s.data)
+	} else {
+		now = ir.Next(prev, s.data, s.step)
+	}
+	s.step = nil
 	return &Matcher{
 		prog:     now,
 		ifaces:   s.hotIfaces.Frozen(),
@@ -187,6 +196,7 @@ func (s *state) rule(r ir.Rule) ir.RuleNum {
 		numberedRule := r
 		numberedRule.Num = n.num
 		s.data.Rules.Set(n.num, numberedRule)
+		s.step.Rule(n.num)
 		if sel := s.byNum[r.Peer]; sel != nil {
 			sel.uses++
 		}
@@ -204,6 +214,7 @@ func (s *state) releaseRule(next *policy.Snapshot, num ir.RuleNum) {
 	}
 	delete(s.rules, r)
 	s.data.Rules.Delete(num)
+	s.step.Rule(num)
 	if sel := s.byNum[r.Peer]; sel != nil {
 		if sel.uses--; sel.uses == 0 {
 			s.dropSelector(next, sel)
@@ -226,6 +237,7 @@ func (s *state) selector(next *policy.Snapshot, id sg.VPCID, peer sg.Peer) ir.Se
 	s.selectors[k] = sel
 	s.byNum[sel.num] = sel
 	s.data.Selectors.Set(sel.num, ir.Selector{Num: sel.num, VPC: id, Peer: peer})
+	s.step.Selector(sel.num)
 	if set, ok := peer.Set(); ok {
 		if s.bySet[set] == nil {
 			s.bySet[set] = map[sg.VPCID]*selector{}
@@ -238,7 +250,7 @@ func (s *state) selector(next *policy.Snapshot, id sg.VPCID, peer sg.Peer) ir.Se
 	v.space.Expect(len(list))
 	for _, p := range list {
 		v.space.Add(p, sel.num)
-		v.dirty = true
+		s.dirt(v)
 	}
 	return sel.num
 }
@@ -265,11 +277,12 @@ func (s *state) dropSelector(next *policy.Snapshot, sel *selector) {
 	v.space.Expect(len(list))
 	for _, p := range list {
 		v.space.Remove(p, sel.num)
-		v.dirty = true
+		s.dirt(v)
 	}
 	delete(s.selectors, sel.selectorKey)
 	delete(s.byNum, sel.num)
 	s.data.Selectors.Delete(sel.num)
+	s.step.Selector(sel.num)
 	if set, ok := sel.peer.Set(); ok {
 		delete(s.bySet[set], sel.vpc)
 		if len(s.bySet[set]) == 0 {
@@ -282,10 +295,19 @@ func (s *state) dropSelector(next *policy.Snapshot, sel *selector) {
 func (s *state) vpc(id sg.VPCID) *vpc {
 	v := s.vpcs[id]
 	if v == nil {
-		v = &vpc{num: uint16(s.vpcNumbers.take() - 1), space: classes.NewSpace(&s.registry), dirty: true}
+		v = &vpc{num: uint16(s.vpcNumbers.take() - 1), space: classes.NewSpace(&s.registry)}
 		s.vpcs[id] = v
+		s.dirt(v)
 	}
 	return v
+}
+
+// dirt notes that the table of v is to be published.
+func (s *state) dirt(v *vpc) {
+	if !v.dirty {
+		v.dirty = true
+		s.dirty = append(s.dirty, v)
+	}
 }
 
 func (s *state) releaseVPC(id sg.VPCID) {
@@ -371,16 +393,19 @@ func (s *state) members(cur, next *policy.Snapshot, t *touched) (lost bool) {
 	}
 	for v, n := range count {
 		v.space.Expect(n)
-		v.dirty = true
+		s.dirt(v)
 	}
 	for _, m := range order {
 		for n := diff[m]; n > 0; n-- {
-			s.vpcs[m.sel.vpc].space.Add(m.p, m.sel.num)
+			if s.vpcs[m.sel.vpc].space.Add(m.p, m.sel.num) {
+				s.step.Member(m.sel.num, m.p, true)
+			}
 		}
 	}
 	for _, m := range order {
 		for n := diff[m]; n < 0; n++ {
 			if s.vpcs[m.sel.vpc].space.Remove(m.p, m.sel.num) {
+				s.step.Member(m.sel.num, m.p, false)
 				lost = true
 			}
 		}

@@ -97,11 +97,11 @@ func (j *judge) chain(from *ir.Chain) *chain {
 	return c
 }
 
-// list returns the prefixes of s.
+// list returns the disjoint prefixes of s, sorted.
 func (j *judge) list(s ir.SelectorNum) []netip.Prefix {
 	list, ok := j.members[s]
 	if !ok {
-		list = slices.Collect(j.prog.Members(s, sg.FamilyAny))
+		list = sg.MergePrefixes(slices.Collect(j.prog.Members(s, sg.FamilyAny)))
 		j.members[s] = list
 	}
 	return list

@@ -12,13 +12,16 @@ import (
 
 // Program is a complete lowered policy. It is immutable and safe for
 // concurrent use; programs of one Compiler share structure.
-type Program struct{ d Data }
+type Program struct {
+	d     Data
+	steps []*Step // that led here, the last one to this generation
+}
 
 // Data is what a Program is made of. Package compile fills it; the maps must
 // not change any more once a Program is made.
 type Data struct {
 	Lineage     *Lineage // the compiler's; nil is a lineage of its own
-	Generation  uint64
+	Generation  uint64   // no two programs of a lineage share one
 	Epoch       uint32
 	Established sg.Established
 	Rules       *cow.Map[RuleNum, Rule]
@@ -32,7 +35,8 @@ type Data struct {
 // interfaces mean the same in programs of one lineage, and nothing across.
 type Lineage struct{ _ byte }
 
-// Source says which prefixes a group or an IP set stands for.
+// Source says which prefixes a group or an IP set stands for, masked, in any
+// order and as often as they are named.
 type Source interface {
 	Group(sg.VPCID, sg.GroupID) iter.Seq[netip.Prefix] // addresses of the member interfaces in a VPC
 	Set(sg.SetID) iter.Seq[netip.Prefix]
@@ -56,7 +60,15 @@ func New(d Data) *Program {
 	d.Policies = d.Policies.Clone()
 	d.Interfaces = d.Interfaces.Clone()
 	d.Selectors = d.Selectors.Clone()
-	return &Program{d}
+	return &Program{d: d}
+}
+
+// Next is New for the program that follows prev, whose generation is one
+// below: s has noted all that differs, and is not noted into any more.
+func Next(prev *Program, d Data, s *Step) *Program {
+	p := New(d)
+	p.steps = remember(prev.steps, s)
+	return p
 }
 
 // Generation numbers programs of one Compiler, from 1.
@@ -97,13 +109,23 @@ func (p *Program) Interfaces() iter.Seq[Interface] { return values(p.d.Interface
 // Selectors yields every selector in order of number.
 func (p *Program) Selectors() iter.Seq[Selector] { return values(p.d.Selectors) }
 
-// Members yields the prefixes of selector s in family f as the fewest
-// disjoint prefixes, sorted. Selector Any has no members: it needs no list.
+// Members yields the distinct prefixes of selector s in family f, masked and
+// sorted by netip.Prefix.Compare: IPv4 before IPv6, then by address, then the
+// wider first. They are as written: a prefix that several interfaces have comes
+// once, and one inside another stays. Use sg.MergePrefixes where they must be
+// disjoint. Selector Any has no members: it needs no list.
 func (p *Program) Members(s SelectorNum, f sg.Family) iter.Seq[netip.Prefix] {
-	return slices.Values(sg.MergePrefixes(slices.Collect(p.prefixes(s, f))))
+	return slices.Values(p.members(s, f))
 }
 
-// prefixes yields the prefixes of selector s in family f as they are written.
+func (p *Program) members(s SelectorNum, f sg.Family) []netip.Prefix {
+	list := slices.Collect(p.prefixes(s, f))
+	slices.SortFunc(list, netip.Prefix.Compare)
+	return slices.Compact(list)
+}
+
+// prefixes yields the prefixes of selector s in family f as they are written,
+// in any order.
 func (p *Program) prefixes(s SelectorNum, f sg.Family) iter.Seq[netip.Prefix] {
 	return func(yield func(netip.Prefix) bool) {
 		sel, ok := p.d.Selectors.Get(s)

@@ -156,8 +156,9 @@ func (s *Space) set(p netip.Prefix) []ir.SelectorNum {
 	return set
 }
 
-// Add notes that sel has prefix p, once more if it has it already.
-func (s *Space) Add(p netip.Prefix, sel ir.SelectorNum) {
+// Add notes that sel has prefix p, once more if it has it already, and reports
+// whether this is the first time.
+func (s *Space) Add(p netip.Prefix, sel ir.SelectorNum) bool {
 	d := s.direct[p]
 	if d == nil {
 		d = make(map[ir.SelectorNum]int, 1)
@@ -165,10 +166,11 @@ func (s *Space) Add(p netip.Prefix, sel ir.SelectorNum) {
 	}
 	d[sel]++
 	if d[sel] > 1 {
-		return
+		return false
 	}
 	s.put(p, s.set(p))
 	s.inherit(p)
+	return true
 }
 
 // Remove takes one Add back and reports whether it was the last one.
