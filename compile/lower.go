@@ -16,14 +16,18 @@ type groupKey struct {
 	vpc sg.VPCID
 }
 
-// group is the lowered rules of one group in one VPC by direction, rules for
-// any peer apart: chains put them first.
+// group is the lowered rules of one group in one VPC.
 type group struct {
-	from      *sg.Group // what nums is lowered from; empty if the group is gone
-	nums      []perFamily
-	any, peer map[sg.Direction][]ir.RuleNum
-	uses      int // policies
+	from *sg.Group // what nums is lowered from; empty if the group is gone
+	nums []perFamily
+	by   map[sg.Direction]*byPeer
+	uses int // policies
 }
+
+// byPeer is rules in their order, by the kind of their peer. Chains put rules
+// for any peer first, so that most packets need no look-up of an address, and
+// CIDRs before groups and sets, so that one look-up of the kernel serves them.
+type byPeer struct{ any, cidr, named []ir.RuleNum }
 
 // perFamily is what a rule of a group is lowered to, zero where it does not
 // apply.
@@ -98,19 +102,16 @@ func (s *state) lowerGroup(next *policy.Snapshot, k groupKey, low *group, stale 
 	}
 	each(old[head:len(old)-tail], func(n ir.RuleNum) { s.garbage = append(s.garbage, n) })
 
-	low.any, low.peer = map[sg.Direction][]ir.RuleNum{}, map[sg.Direction][]ir.RuleNum{}
-	for _, d := range []sg.Direction{sg.Ingress, sg.Egress} {
-		var any, peer []ir.RuleNum
-		for i := range g.Rules {
-			switch r := &g.Rules[i]; {
-			case r.Direction != d:
-			case r.Peer.IsAny():
-				each(low.nums[i:i+1], func(n ir.RuleNum) { any = append(any, n) })
-			default:
-				each(low.nums[i:i+1], func(n ir.RuleNum) { peer = append(peer, n) })
-			}
+	low.by = map[sg.Direction]*byPeer{sg.Ingress: {}, sg.Egress: {}}
+	for i := range g.Rules {
+		r := &g.Rules[i]
+		list := &low.by[r.Direction].named
+		if _, isCIDR := r.Peer.CIDR(); r.Peer.IsAny() {
+			list = &low.by[r.Direction].any
+		} else if isCIDR {
+			list = &low.by[r.Direction].cidr
 		}
-		low.any[d], low.peer[d] = any, peer
+		each(low.nums[i:i+1], func(n ir.RuleNum) { *list = append(*list, n) })
 	}
 }
 
@@ -207,12 +208,14 @@ func (s *state) build(next *policy.Snapshot, p *boundPolicy) {
 func (s *state) chain(next *policy.Snapshot, p *boundPolicy, d sg.Direction) ir.Chain {
 	profile := next.Profile()
 	var c ir.Chain
-	var any, peer []ir.RuleNum
+	var any, cidr, named []ir.RuleNum
 	for _, id := range p.groups {
-		g := s.groups[groupKey{id, p.vpc}]
-		any = append(any, g.any[d]...)
-		peer = append(peer, g.peer[d]...)
+		g := s.groups[groupKey{id, p.vpc}].by[d]
+		any = append(any, g.any...)
+		cidr = append(cidr, g.cidr...)
+		named = append(named, g.named...)
 	}
+	peer := slices.Concat(cidr, named)
 	platform := s.lowerPlatform(next, p, d, profile.Platform)
 	var beyond []ir.RuleNum
 	if len(any) > 0 {

@@ -60,6 +60,8 @@ type Selector struct {
 }
 
 // Chain is the rules of one direction; the first match wins, else Default.
+// Platform rules come first, then rules for any peer, for CIDRs, and for groups
+// and IP sets, each in the order in which groups are attached.
 type Chain struct {
 	Rules   []RuleNum
 	Default sg.Action
