@@ -1,0 +1,17 @@
+module example.com/secgroup/bench/tunbench/wgtun
+
+go 1.26
+
+require (
+	example.com/secgroup v0.0.0
+	golang.zx2c4.com/wireguard v0.0.0-20260522210424-ecfc5a8d5446
+)
+
+require (
+	github.com/gaissmai/bart v0.30.0 // indirect
+	golang.org/x/net v0.39.0 // indirect
+	golang.org/x/sys v0.32.0 // indirect
+	golang.zx2c4.com/wintun v0.0.0-20230126152724-0fa3db229ce2 // indirect
+)
+
+replace example.com/secgroup => ../../..

@@ -1,0 +1,117 @@
+package tun
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+)
+
+// fakeKernel is a kernel with as many offloads as the test wants.
+type fakeKernel struct {
+	has      int // what TUNGETFEATURES says
+	bits     int // offloads that it knows
+	multi    bool
+	failAt   int // fails the nth attach
+	noHeader error
+
+	next, attached int
+	fds            map[int]uint16
+	persist        int
+}
+
+func (k *fakeKernel) open() (int, error) {
+	k.next++
+	k.fds[k.next] = 0
+	return k.next, nil
+}
+
+func (k *fakeKernel) features(int) (int, error) { return k.has, nil }
+
+func (k *fakeKernel) attach(fd int, name string, flags uint16) (string, error) {
+	k.attached++
+	if k.attached == k.failAt {
+		return name, unix.EBUSY
+	}
+	if k.multi && flags&unix.IFF_MULTI_QUEUE == 0 {
+		return name, unix.EINVAL
+	}
+	k.fds[fd] = flags
+	if name == "tun%d" {
+		name = "tun3"
+	}
+	return name, nil
+}
+
+func (k *fakeKernel) setHeader(int) error { return k.noHeader }
+
+func (k *fakeKernel) setOffload(_, bits int) error {
+	if bits&^k.bits != 0 {
+		return unix.EINVAL
+	}
+	return nil
+}
+
+func (k *fakeKernel) setPersist(_, on int) error {
+	k.persist = on
+	return nil
+}
+
+func (k *fakeKernel) close(fd int) error {
+	delete(k.fds, fd)
+	return nil
+}
+
+// The kernel gets what it can take, and descriptors do not leak.
+func TestAttach(t *testing.T) {
+	const (
+		tso = unix.TUN_F_CSUM | unix.TUN_F_TSO4 | unix.TUN_F_TSO6
+		ecn = tso | unix.TUN_F_TSO_ECN
+		all = ecn | unix.TUN_F_USO4 | unix.TUN_F_USO6
+		hdr = unix.IFF_VNET_HDR
+		tun = unix.IFF_TUN | unix.IFF_NO_PI
+		mq  = unix.IFF_MULTI_QUEUE
+	)
+	for _, c := range []struct {
+		name   string
+		kernel fakeKernel
+		o      Options
+		want   Offload
+		flags  int
+		err    error
+	}{
+		{"everything", fakeKernel{has: hdr, bits: all}, Options{}, allOffloads, tun | hdr, nil},
+		{"before 6.2", fakeKernel{has: hdr, bits: ecn}, Options{}, allOffloads &^ OffloadUSO, tun | hdr, nil},
+		{"no ecn", fakeKernel{has: hdr, bits: tso}, Options{}, OffloadChecksum | OffloadTSO, tun | hdr, nil},
+		{"no offloads", fakeKernel{has: hdr}, Options{}, 0, tun, nil},
+		{"no headers", fakeKernel{bits: all}, Options{}, 0, tun, nil},
+		{"headers of another kind", fakeKernel{has: hdr, bits: all, noHeader: unix.EINVAL}, Options{}, 0, tun, nil},
+		{"not wanted", fakeKernel{has: hdr, bits: all}, Options{NoOffload: true}, 0, tun, nil},
+		{"queues", fakeKernel{has: hdr, bits: all}, Options{Queues: 3}, allOffloads, tun | hdr | mq, nil},
+		{"made for queues", fakeKernel{has: hdr, bits: all, multi: true}, Options{}, allOffloads, tun | hdr | mq, nil},
+		{"persistent", fakeKernel{has: hdr, bits: all}, Options{Persist: true}, allOffloads, tun | hdr, nil},
+		{"busy", fakeKernel{has: hdr, bits: all, failAt: 1}, Options{}, 0, 0, unix.EBUSY},
+		{"busy at the second queue", fakeKernel{has: hdr, bits: all, failAt: 2}, Options{Queues: 3}, 0, 0, unix.EBUSY},
+		{"busy without offloads", fakeKernel{has: hdr, failAt: 2}, Options{}, 0, 0, unix.EBUSY},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			k := &c.kernel
+			k.fds = make(map[int]uint16)
+			c.o.Name, c.o.Queues = "tun%d", max(1, c.o.Queues)
+			fds, name, offload, err := attach(k, c.o)
+			require.ErrorIs(t, err, c.err)
+			require.Equal(t, c.want, offload)
+			require.Len(t, k.fds, len(fds))
+			if c.err != nil {
+				require.Empty(t, fds)
+				return
+			}
+			require.Equal(t, "tun3", name)
+			require.Len(t, fds, c.o.Queues)
+			for _, fd := range fds {
+				require.EqualValues(t, c.flags, k.fds[fd])
+			}
+			require.Equal(t, c.o.Persist, k.persist == 1)
+		})
+	}
+}
