@@ -46,7 +46,7 @@ func demo(ctx context.Context, w io.Writer) error {
 
 	log := newFlowLog(w)
 	engine := enforce.NewEngine(enforce.Options{OnEvent: log.event})
-	policy := &policyFile{path: file, engine: engine}
+	policy := &policyFile{path: file, engine: engine, log: io.Discard}
 	if err := policy.load(ctx); err != nil {
 		return err
 	}
@@ -71,8 +71,8 @@ func demo(ctx context.Context, w io.Writer) error {
 	}
 	ctx, stop := context.WithCancel(ctx)
 	served := make(chan error, 1)
-	go func() { served <- serve(ctx, engine, gateway, policy, log, w) }()
-	err = demoTraffic(w, inside, outside, gateway, policy)
+	go func() { served <- serve(ctx, engine, gateway, policy, log) }()
+	err = demoTraffic(ctx, w, inside, outside, gateway, policy)
 	stop()
 	if e := <-served; err == nil && !errors.Is(e, context.Canceled) {
 		err = e
@@ -101,7 +101,7 @@ func demoSide(name, address string) (*namespace, *tun.TUN, error) {
 	return ns, dev, nil
 }
 
-func demoTraffic(w io.Writer, inside, outside *namespace, gateway *tun.Gateway, policy *policyFile) error {
+func demoTraffic(ctx context.Context, w io.Writer, inside, outside *namespace, gateway *tun.Gateway, policy *policyFile) error {
 	for ns, ports := range map[*namespace][]int{inside: {443, 8080}, outside: {443, 25}} {
 		for _, port := range ports {
 			if err := echo(ns, port); err != nil {
@@ -141,12 +141,17 @@ func demoTraffic(w io.Writer, inside, outside *namespace, gateway *tun.Gateway, 
 	if err := os.WriteFile(policy.path, changed, 0o600); err != nil {
 		return err
 	}
-	// The connection that is open lives until the file has been read again.
-	for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
+	// The connection that is open lives until the file has been read again. It
+	// ends with a reset if its opener speaks first after that, else in silence:
+	// an answer to a connection that is no more is not answered.
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline) && ctx.Err() == nil; {
 		if err := pour(conn, 1, 2*time.Second); err != nil {
 			fmt.Fprintf(w, "  the connection that was open: %v\n", plain(err))
 			return nil
 		}
+	}
+	if err := ctx.Err(); err != nil {
+		return err
 	}
 	return errors.New("the connection outlived its rule")
 }

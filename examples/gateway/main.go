@@ -8,7 +8,14 @@
 // interface of the policy and is not policed (give it one to police both). The
 // file is read again when it changes: connections that the new policy refuses
 // end, others do not notice. Needs the right to open TUN interfaces
-// (CAP_NET_ADMIN); where nobody is root, `unshare -Urn` gives it for the demo.
+// (CAP_NET_ADMIN); where nobody is root, `unshare -Urn` gives it for the demo,
+// if /dev/net/tun is open to everybody. The interfaces want addresses and
+// routes, as any:
+//
+//	ip address add 10.0.0.1/24 dev tun0
+//	ip link set tun0 up
+//	ip route add 10.0.1.0/24 dev tun0
+//
 // Exit status: 0, or 1 with every fault on standard error, or 2 for wrong
 // usage.
 package main
@@ -48,6 +55,7 @@ func main() {
 type usageError struct{ err error }
 
 func (e *usageError) Error() string { return e.err.Error() }
+func (e *usageError) Unwrap() error { return e.err }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	stdout = &lockedWriter{w: stdout}
@@ -63,11 +71,14 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if err := f.Parse(args); err != nil {
 		return &usageError{err}
 	}
-	if *demonstrate {
+	if *demonstrate && f.NFlag() == 1 && f.NArg() == 0 {
 		return demo(ctx, stdout)
 	}
-	if *file == "" || f.NArg() > 0 {
-		return &usageError{errors.New("want -demo, or -policy FILE")}
+	if *demonstrate || *file == "" || f.NArg() > 0 {
+		return &usageError{errors.New("want -demo alone, or -policy FILE")}
+	}
+	if !strings.Contains(*a+*b, "=") {
+		return &usageError{errors.New("neither side has an interface of the policy: say -a tun0=interface")}
 	}
 
 	log := newFlowLog(stdout)
@@ -76,7 +87,12 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		options.OnEvent = log.event
 	}
 	engine := enforce.NewEngine(options)
-	policy := &policyFile{path: *file, engine: engine}
+	policy := &policyFile{path: *file, engine: engine, log: stderr}
+	for _, spec := range []string{*a, *b} {
+		if _, iface, ok := strings.Cut(spec, "="); ok {
+			policy.interfaces = append(policy.interfaces, sg.InterfaceID(iface))
+		}
+	}
 	if err := policy.load(ctx); err != nil {
 		return err
 	}
@@ -94,25 +110,21 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 			ends[i].Port = engine.Port(sg.InterfaceID(iface))
 		}
 	}
-	if ends[0].Port == nil && ends[1].Port == nil {
-		return &usageError{errors.New("neither side has an interface of the policy: say -a tun0=interface")}
-	}
 	gateway, err := tun.NewGateway(ends[0], ends[1], tun.GatewayOptions{Answers: tun.Answers{Reject: *reject}})
 	if err != nil {
 		return err
 	}
-	return serve(ctx, engine, gateway, policy, log, stderr)
+	return serve(ctx, engine, gateway, policy, log)
 }
 
 // serve runs what a gateway consists of until ctx is done or one of it fails:
 // the forwarding, the engine's background work, and the watch on the file.
-func serve(ctx context.Context, engine *enforce.Engine, gateway *tun.Gateway, policy *policyFile, log *flowLog, stderr io.Writer) error {
+func serve(ctx context.Context, engine *enforce.Engine, gateway *tun.Gateway, policy *policyFile, log *flowLog) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	done := make(chan error, 4)
 	for _, part := range []func(context.Context) error{
-		engine.Run, gateway.Run, log.run,
-		func(ctx context.Context) error { return policy.watch(ctx, stderr) },
+		engine.Run, gateway.Run, log.run, policy.watch,
 	} {
 		go func() { done <- part(ctx) }()
 	}

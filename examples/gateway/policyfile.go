@@ -10,16 +10,19 @@ import (
 
 	"example.com/secgroup/compile"
 	"example.com/secgroup/enforce"
+	"example.com/secgroup/sg"
 	"example.com/secgroup/sg/dialect"
 	"example.com/secgroup/sg/policy/document"
 )
 
 // policyFile keeps an engine in step with a policy document.
 type policyFile struct {
-	path     string
-	engine   *enforce.Engine
-	compiler compile.Compiler // one for all versions: rules that stay keep their numbers and counters
-	text     []byte           // applied, or refused
+	path       string
+	engine     *enforce.Engine
+	interfaces []sg.InterfaceID // that the gateway polices
+	log        io.Writer
+	compiler   compile.Compiler // one for all versions: rules that stay keep their numbers and counters
+	text       []byte           // applied, or refused
 }
 
 // load applies the file if it differs from what was read last. On error the
@@ -38,28 +41,36 @@ func (p *policyFile) load(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return p.engine.Apply(ctx, matcher)
+	if err := p.engine.Apply(ctx, matcher); err != nil {
+		return err
+	}
+	fmt.Fprintf(p.log, "policy %d is in force: %s\n", matcher.Program().Generation(), p.path)
+	for _, id := range p.interfaces {
+		if _, ok := matcher.Interface(id); !ok {
+			fmt.Fprintf(p.log, "the policy has no interface %q: its side passes nothing\n", id)
+		}
+	}
+	return nil
 }
 
 // watch loads the file again whenever it has changed, until ctx is done.
-func (p *policyFile) watch(ctx context.Context, stderr io.Writer) error {
+func (p *policyFile) watch(ctx context.Context) error {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
-	missing := false
-	for {
+	said := "" // what is wrong; an editor that replaces the file may hide it for a moment
+	for seen := 0; ; {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-tick.C:
 		}
 		err := p.load(ctx)
-		if os.IsNotExist(err) && !missing {
-			missing = true // while an editor replaces it
-			continue
-		}
-		missing = false
-		if err != nil {
-			fmt.Fprintf(stderr, "the policy before stays in force: %v\n", err)
+		switch seen++; {
+		case err == nil:
+			said, seen = "", 0
+		case err.Error() != said && (!os.IsNotExist(err) || seen > 1):
+			said = err.Error()
+			fmt.Fprintf(p.log, "the policy before stays in force: %v\n", err)
 		}
 	}
 }

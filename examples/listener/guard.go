@@ -19,7 +19,8 @@ import (
 // its first Apply it lets nobody in. It is safe for concurrent use.
 //
 // A Guard sees peers, not packets: flags, fragments and spoofed sources are the
-// kernel's business. To judge packets, see the gateway example.
+// kernel's business. To judge packets, see the gateway example. The connections
+// it returns are net.Conns, not *net.TCPConns.
 type Guard struct {
 	Interface sg.InterfaceID
 	// Refused, if set, hears who was refused and why. It must not block.
@@ -50,8 +51,8 @@ func (g *Guard) Apply(_ context.Context, m *compile.Matcher) error {
 	}
 	g.mu.Unlock()
 	for _, c := range cut {
+		c.cut()
 		g.refused(c.peer, c.flow)
-		c.Close()
 	}
 	return nil
 }
@@ -158,7 +159,17 @@ func (c *guardedConn) Close() error {
 	return c.Conn.Close()
 }
 
-// PacketConn returns c as far as the group allows.
+// cut ends a connection that is refused now. What its send buffer holds is not
+// for that peer any more, so the end is a reset.
+func (c *guardedConn) cut() {
+	c.guard.mu.Lock()
+	delete(c.guard.conns, c)
+	c.guard.mu.Unlock()
+	reset(c.Conn)
+}
+
+// PacketConn returns c as far as the group allows. What may be read from a peer
+// decides what may be written to it: a service answers.
 func (g *Guard) PacketConn(c net.PacketConn) net.PacketConn { return &guardedPackets{c, g} }
 
 type guardedPackets struct {

@@ -57,8 +57,13 @@ func run(w io.Writer) error {
 	if err != nil {
 		return err
 	}
-	refused := make(chan string, 16)
-	guard := &Guard{Interface: "echo", Refused: func(_ netip.AddrPort, why string) { refused <- why }}
+	refused := make(chan string, 16) // more than the demonstration ever holds
+	guard := &Guard{Interface: "echo", Refused: func(_ netip.AddrPort, why string) {
+		select {
+		case refused <- why:
+		default: // must not block
+		}
+	}}
 	reconciler, err := enforce.NewReconciler(store, enforce.ReconcilerOptions{}, enforce.Target{Name: "sockets", Backend: guard})
 	if err != nil {
 		return err

@@ -51,8 +51,13 @@ func main() {
 }
 
 func run(w io.Writer) error {
-	events := make(chan enforce.Event, 16)
-	engine := enforce.NewEngine(enforce.Options{OnEvent: func(e *enforce.Event) { events <- *e }})
+	events := make(chan enforce.Event, 16) // more than the demonstration ever holds
+	engine := enforce.NewEngine(enforce.Options{OnEvent: func(e *enforce.Event) {
+		select {
+		case events <- *e:
+		default: // must not block
+		}
+	}})
 	snapshot, err := document.Decode([]byte(policy), document.Options{Profiles: dialect.Profile})
 	if err != nil {
 		return err
