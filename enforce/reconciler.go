@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"iter"
 	"math/rand/v2"
 	"sync"
 	"time"
@@ -19,20 +18,6 @@ var ErrRunning = errors.New("enforce: the reconciler is running")
 
 // ErrNotRunning is wrapped by what Reconciler.Wait returns once Run has ended.
 var ErrNotRunning = errors.New("enforce: the reconciler has stopped")
-
-// Source is where the revisions of a policy come from. A policy.Store is one.
-type Source interface {
-	// Snapshot returns the current policy and its revision.
-	Snapshot() (*policy.Snapshot, policy.Revision)
-
-	// Watch yields every batch after since, in order, until ctx is done. It
-	// ends with policy.ErrCompacted if it can not, and with any other error if
-	// the source is out of order for now: either way the Reconciler goes on
-	// from Snapshot.
-	Watch(ctx context.Context, since policy.Revision) iter.Seq2[policy.Batch, error]
-}
-
-var _ Source = (*policy.Store)(nil)
 
 // Target is a backend of a Reconciler.
 type Target struct {
@@ -54,7 +39,9 @@ type ReconcilerOptions struct {
 	// RetryMin is the delay before the first retry of what failed, an Apply or
 	// the source; default 100ms. It doubles up to RetryMax, default 30s but not
 	// below RetryMin. Each delay is drawn from the upper half, so that the
-	// backends of many hosts do not retry in step.
+	// backends of many hosts do not retry in step. A revision that a backend was
+	// not given yet does not wait so long for one that failed: only until
+	// RetryMin has passed since.
 	RetryMin, RetryMax time.Duration
 
 	// Resync is how often a backend is given the policy that it has in force
@@ -106,8 +93,8 @@ func (o *ReconcilerOptions) delay(failures int) time.Duration {
 // is done with the one before, so that it skips what was superseded meanwhile
 // and never goes back; one that is slow, hung or failing delays neither the
 // others nor the compiler. A backend whose Apply fails keeps the policy that it
-// has, as Backend promises, and is tried again after a growing delay, with what
-// is newest by then. A revision that does not compile leaves every backend with
+// has, as Backend promises, and is tried again after a growing delay, or soon with
+// a newer one. A revision that does not compile leaves every backend with
 // the one before; the next revision is tried afresh.
 //
 // A Reconciler does not close backends, and does not run the background work
@@ -184,21 +171,33 @@ func (r *Reconciler) Run(ctx context.Context) error {
 	for _, w := range r.workers {
 		wg.Go(func() { r.serve(ctx, w) })
 	}
-	from, failures := policy.Revision(0), 0
-	for first := true; ctx.Err() == nil; first = false {
-		began, reached, err := r.follow(ctx)
+	var p pursuit
+	failures := 0
+	var free time.Time // when a round may begin without a pause
+	for ctx.Err() == nil {
+		p.patience = r.options.delay(failures + 1)
+		news, err := r.follow(ctx, &p)
 		if ctx.Err() != nil {
 			break
 		}
-		if first || began != from || reached != began { // it leads somewhere
-			from, failures = began, 0
-			if errors.Is(err, errBehind) || errors.Is(err, policy.ErrCompacted) {
+		if news {
+			failures = 0
+			if errors.Is(err, errGap) || errors.Is(err, errMisfit) || errors.Is(err, policy.ErrCompacted) {
+				if d := time.Until(free); d > 0 {
+					r.trouble(err)
+					pause(ctx, d)
+				}
+				free = time.Now().Add(r.options.RetryMin)
 				continue
 			}
+			p.patience = r.options.delay(1)
 		}
 		failures++
 		r.sourceFailed(err)
-		pause(ctx, r.options.delay(failures))
+		if p.due.IsZero() {
+			p.due = time.Now().Add(p.patience)
+		}
+		pause(ctx, time.Until(p.due))
 	}
 	return ctx.Err()
 }
@@ -211,6 +210,9 @@ func (r *Reconciler) begin() bool {
 	}
 	r.running, r.ended = true, false
 	r.newest.matcher = nil // so that all are given what this Run compiles
+	for _, w := range r.workers {
+		w.failures, w.tried, w.same = 0, 0, 0
+	}
 	r.broadcast()
 	return true
 }
@@ -229,91 +231,6 @@ func (r *Reconciler) end() {
 func (r *Reconciler) broadcast() {
 	close(r.changed)
 	r.changed = make(chan struct{})
-}
-
-// errBehind ends follow where the batches do not lead on from what compiled.
-var errBehind = errors.New("enforce: batches do not follow upon the snapshot")
-
-// follow compiles the current policy, of revision began, and the batches after
-// it, up to reached. It returns why it can not go on.
-func (r *Reconciler) follow(ctx context.Context) (began, reached policy.Revision, err error) {
-	snapshot, began := r.source.Snapshot()
-	whole := r.saw(began)
-	if !whole {
-		m, err := r.compiler.Reset(snapshot)
-		r.compiled(began, m, err)
-		whole = err == nil
-	}
-	reached = began
-	for b, err := range r.source.Watch(ctx, began) {
-		switch {
-		case err != nil:
-			return began, reached, err
-		case b.Revision <= reached:
-			continue // again
-		}
-		r.saw(b.Revision)
-		if !whole || b.Revision != reached+1 {
-			return began, reached, errBehind
-		}
-		m, err := r.compiler.Apply(b)
-		if err != nil {
-			return began, reached, errBehind // the snapshot has the same fault, or does better
-		}
-		reached = b.Revision
-		r.compiled(reached, m, nil)
-	}
-	return began, reached, errors.New("enforce: the source ended without a reason")
-}
-
-// saw notes that there is a revision, and reports whether it is compiled.
-func (r *Reconciler) saw(rev policy.Revision) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	defer r.broadcast()
-	r.seen = rev
-	if r.newest.matcher != nil && rev == r.newest.revision {
-		r.err = nil
-		return true
-	}
-	now := time.Now()
-	if r.staleFrom.IsZero() {
-		r.staleFrom = now
-	}
-	for _, w := range r.workers {
-		w.saw(now)
-	}
-	return false
-}
-
-// compiled hands a matcher on, or tells why there is none.
-func (r *Reconciler) compiled(rev policy.Revision, m *compile.Matcher, err error) {
-	r.mu.Lock()
-	r.err = err
-	if err == nil {
-		r.newest = version{r.newest.number + 1, rev, m}
-		r.staleFrom = time.Time{}
-		for _, w := range r.workers {
-			select {
-			case w.wake <- struct{}{}:
-			default:
-			}
-		}
-	}
-	r.broadcast()
-	r.mu.Unlock()
-	if err != nil {
-		r.options.OnEvent(ReconcilerEvent{Time: time.Now(), Kind: RevisionRefused, Revision: rev, Err: err})
-	}
-}
-
-func (r *Reconciler) sourceFailed(err error) {
-	r.mu.Lock()
-	r.err = err
-	seen := r.seen
-	r.broadcast()
-	r.mu.Unlock()
-	r.options.OnEvent(ReconcilerEvent{Time: time.Now(), Kind: SourceFailed, Revision: seen, Err: err})
 }
 
 // pause waits for d; it reports false if ctx is done.

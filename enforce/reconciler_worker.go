@@ -25,6 +25,10 @@ type worker struct {
 	err                   error
 	failures              int
 	applies, failed       uint64
+
+	tried uint64    // the version that failed last; 0 if none did in this Run
+	same  int       // how often in a row it has
+	fell  time.Time // when it did
 }
 
 // saw notes that there is another revision.
@@ -56,7 +60,7 @@ func (r *Reconciler) serve(ctx context.Context, w *worker) {
 		}
 		first = false
 		for !r.apply(ctx, w) {
-			if !pause(ctx, time.Until(r.retryAt(w))) {
+			if !r.rest(ctx, w) {
 				return
 			}
 		}
@@ -74,9 +78,37 @@ func (r *Reconciler) lacks(w *worker) bool {
 	return r.newest.matcher != nil && r.newest.number != w.number
 }
 
+// rest waits until w is to be tried again. It reports false if ctx is done.
+func (r *Reconciler) rest(ctx context.Context, w *worker) bool {
+	for {
+		t := time.NewTimer(time.Until(r.retryAt(w)))
+		select {
+		case <-ctx.Done():
+		case <-w.wake:
+			t.Stop()
+			continue
+		case <-t.C:
+		}
+		t.Stop()
+		return ctx.Err() == nil
+	}
+}
+
+// retryAt returns when w is to be tried again: what it was not given yet need
+// not wait as long as what failed.
 func (r *Reconciler) retryAt(w *worker) time.Time {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.newest.number != w.tried {
+		soon := w.fell.Add(r.options.RetryMin)
+		if now := time.Now().Add(max(r.options.Gather, 0)); soon.Before(now) {
+			soon = now
+		}
+		if soon.Before(w.retry) {
+			w.retry = soon
+			r.broadcast()
+		}
+	}
 	return w.retry
 }
 
@@ -99,22 +131,27 @@ func (r *Reconciler) apply(ctx context.Context, w *worker) bool {
 	r.mu.Lock()
 	now := time.Now()
 	e := ReconcilerEvent{Time: now, Backend: w.Name, Revision: v.revision, Attempt: w.failures + 1}
-	news := v.number != w.number || w.failures > 0
+	news := v.number != w.number || w.err != nil
 	w.applying = time.Time{}
 	switch {
 	case err == nil:
 		e.Kind = PolicyApplied
-		if w.failures > 0 {
+		if w.err != nil {
 			e.Kind = BackendRecovered
 		}
 		w.number, w.applied, w.revision, w.last = v.number, true, v.revision, now
 		w.since, w.err, w.failures = w.sinceThen, nil, 0
+		w.tried, w.same = 0, 0
 	case ctx.Err() != nil:
 		news = false // Run ends: neither the backend's fault nor to be retried
 	default:
 		w.failures++
 		w.failed++
-		w.err, w.retry = err, now.Add(r.options.delay(w.failures))
+		if w.same++; v.number != w.tried {
+			w.same = 1
+		}
+		w.tried, w.fell = v.number, now
+		w.err, w.retry = err, now.Add(r.options.delay(w.same))
 		e.Kind, e.Err, e.Retry, news = ApplyFailed, err, w.retry, true
 	}
 	r.broadcast()

@@ -87,6 +87,7 @@ func applyCases() []Case {
 			b.apply(m)
 			b.tryWeb("red-1", false, "the policy was emptied")
 		}},
+		failedCase(),
 		{Name: "apply/unknown", Doc: "An interface that the policy does not know passes nothing.", run: func(b *bench) {
 			b.start(profile(sg.Revalidate), web()...)
 			for _, i := range Interfaces() {

@@ -46,7 +46,7 @@ import (
 )
 
 // Lab is a backend under test and the means to send packets through it. The
-// suite uses a Lab from one goroutine.
+// suite uses a Lab from one goroutine, unless it is Concurrent.
 type Lab interface {
 	enforce.Backend
 
@@ -85,6 +85,27 @@ type Advancer interface {
 
 	// Advance moves the clock on.
 	Advance(time.Duration)
+}
+
+// Concurrent is a Lab whose Send, or SendAll if it is a Batcher, may be called
+// while Apply runs: by one goroutine, as Apply is by another one. Without it the
+// cases about traffic during Apply are skipped.
+type Concurrent interface {
+	Lab
+
+	// Concurrent does nothing: it tells that the lab is one.
+	Concurrent()
+}
+
+// Breaker is a Lab whose backend can be made to fail. Without it the case about
+// an Apply that fails is skipped.
+type Breaker interface {
+	Lab
+
+	// Break makes the next Apply fail, and only that: best where it would leave
+	// the most behind if it were not all or nothing. The error is for a lab that
+	// broke, as that of Send.
+	Break() error
 }
 
 // Interface is an interface that a lab must have.
@@ -142,6 +163,7 @@ type Options struct {
 	Packets  int    // sent per random policy; default 400
 	Walks    int    // of each case that walks at random; default 10
 	Steps    int    // of each walk: packets, and changes of policy; default 400
+	Turns    int    // of Apply and a batch of packets, at least, in each case that has both at once; default 50
 	Seed     uint64 // of all that is random; default 1
 }
 
@@ -150,7 +172,7 @@ func (o Options) withDefaults() Options {
 	for _, f := range []struct {
 		field *int
 		n     int
-	}{{&o.Policies, 20}, {&o.Packets, 400}, {&o.Walks, 10}, {&o.Steps, 400}} {
+	}{{&o.Policies, 20}, {&o.Packets, 400}, {&o.Walks, 10}, {&o.Steps, 400}, {&o.Turns, 50}} {
 		if *f.field <= 0 {
 			*f.field = f.n
 		}
@@ -212,7 +234,7 @@ func Run(t *testing.T, o Options) {
 func Cases(o Options) iter.Seq[Case] {
 	o = o.withDefaults()
 	return func(yield func(Case) bool) {
-		for _, list := range [][]Case{applyCases(), verdictCases(), stateCases(), changeCases(), walkCases()} {
+		for _, list := range [][]Case{applyCases(), verdictCases(), stateCases(), changeCases(), concurrentCases(), walkCases()} {
 			for _, c := range list {
 				c.options = o
 				if !yield(c) {

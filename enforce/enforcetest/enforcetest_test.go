@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -14,10 +15,13 @@ import (
 
 	"example.com/secgroup/compile"
 	"example.com/secgroup/compile/ir"
+	"example.com/secgroup/conntrack"
 	"example.com/secgroup/conntrack/packet"
 	"example.com/secgroup/enforce"
 	"example.com/secgroup/enforce/enforcetest"
 	"example.com/secgroup/sg"
+	"example.com/secgroup/sg/dialect/strict"
+	"example.com/secgroup/sg/policy"
 )
 
 // userspace is the engine as a lab, with a clock of its own.
@@ -65,6 +69,16 @@ func (b batches) SendAll(steps []enforcetest.Step) ([]bool, error) {
 	return out, nil
 }
 
+// alive is an engine that takes packets while Apply runs.
+type alive struct{ *userspace }
+
+func (alive) Concurrent() {}
+
+// aliveBatches is one that takes them in batches.
+type aliveBatches struct{ batches }
+
+func (aliveBatches) Concurrent() {}
+
 // TestEngine: the engine passes its own suite.
 func TestEngine(t *testing.T) {
 	t.Run("packets", func(t *testing.T) {
@@ -81,6 +95,15 @@ func TestEngine(t *testing.T) {
 			Seed: 2, Policies: 30, Packets: 600, Walks: 15, Steps: 600,
 		})
 	})
+	t.Run("concurrent", func(t *testing.T) {
+		for c := range enforcetest.Cases(enforcetest.Options{Turns: 100}) {
+			if strings.HasPrefix(c.Name, "concurrent/") {
+				require.NoError(t, c.Run(t.Context(), alive{newUserspace()}), c.Name)
+				require.NoError(t, c.Run(t.Context(), aliveBatches{batches{newUserspace()}}), c.Name)
+				require.ErrorIs(t, c.Run(t.Context(), newUserspace()), errors.ErrUnsupported)
+			}
+		}
+	})
 }
 
 // mutant is a lab with a fault: what it does is the engine's but for what its
@@ -91,9 +114,12 @@ type mutant struct {
 	close func(u *mutant) error
 	send  func(u *mutant, s enforcetest.Step, v ir.Verdict) bool
 	front func(s enforcetest.Step) enforcetest.Step // before the engine sees it
+	fails func(u *mutant, m *compile.Matcher) error // Apply after Break
 
-	stuck   bool         // its clock
-	seen    map[key]bool // flows that passed
+	broken  bool
+	judged  *atomic.Int64 // packets; may be nil
+	stuck   bool          // its clock
+	seen    map[key]bool  // flows that passed
 	applied int
 	closed  bool
 }
@@ -105,6 +131,13 @@ type key struct {
 
 func (u *mutant) Apply(ctx context.Context, m *compile.Matcher) error {
 	u.applied++
+	if u.broken {
+		u.broken = false
+		if u.fails != nil {
+			return u.fails(u, m)
+		}
+		return errors.New("broken")
+	}
 	if u.apply != nil {
 		return u.apply(u, ctx, m)
 	}
@@ -125,6 +158,9 @@ func (u *mutant) Send(i sg.InterfaceID, d sg.Direction, pkt []byte) (bool, error
 		s = u.front(s)
 	}
 	v := u.Port(s.Interface).Filter(s.Direction, s.Packet)
+	if u.judged != nil {
+		u.judged.Add(1)
+	}
 	passed := v.Action == sg.Accept
 	if u.send != nil {
 		passed = u.send(u, s, v)
@@ -133,6 +169,50 @@ func (u *mutant) Send(i sg.InterfaceID, d sg.Direction, pkt []byte) (bool, error
 		u.seen[key{i, p.Tuple}], u.seen[key{i, p.Tuple.Reverse()}] = true, true
 	}
 	return passed, nil
+}
+
+func (u *mutant) Concurrent() {}
+
+func (u *mutant) Break() error {
+	u.broken = true
+	return nil
+}
+
+// moment has a policy in force until packets have been judged by it, if any
+// come, before it applies another one.
+func moment(c ...policy.Change) func(*mutant, context.Context, *compile.Matcher) error {
+	return func(u *mutant, ctx context.Context, next *compile.Matcher) error {
+		if u.Matcher() != nil {
+			s, err := policy.Build(strict.Profile(), c...)
+			if err != nil {
+				return err
+			}
+			m, err := compile.Compile(s)
+			if err != nil {
+				return err
+			}
+			if err := u.Engine.Apply(ctx, m); err != nil {
+				return err
+			}
+			for before, n := u.judged.Load(), 0; u.judged.Load() < before+2 && n < 100_000; n++ {
+				runtime.Gosched()
+			}
+		}
+		return u.Engine.Apply(ctx, next)
+	}
+}
+
+// everything is a policy that allows it.
+func everything() (c []policy.Change) {
+	for _, i := range enforcetest.Interfaces() {
+		g := &sg.Group{ID: sg.GroupID(i.ID), Name: string(i.ID), VPC: i.VPC}
+		for _, d := range []sg.Direction{sg.Ingress, sg.Egress} {
+			g.Rules = append(g.Rules, sg.Rule{ID: sg.RuleID(d.String()), Direction: d, Protocol: sg.AnyProtocol, Peer: sg.PeerAny()})
+		}
+		c = append(c, policy.PutGroup{Group: g},
+			policy.PutInterface{Interface: &sg.Interface{ID: i.ID, VPC: i.VPC, Addrs: i.Addrs, Groups: []sg.GroupID{g.ID}}})
+	}
+	return c
 }
 
 func (u *mutant) Advance(d time.Duration) {
@@ -234,7 +314,28 @@ func TestMutants(t *testing.T) {
 			}
 			return u.Engine.Apply(ctx, next)
 		}}, "apply/again change/add-revalidate change/rule-keep change/rule-cut walk/udp"},
-		"skips policies": {m{apply: stale}, "verdict/groups verdict/sets verdict/union change/rule-revalidate walk/tcp"},
+		"closes for a moment": {m{apply: moment()}, "concurrent/established concurrent/new"},
+		"opens for a moment":  {m{apply: moment(everything()...)}, "concurrent/closed"},
+		"cuts connections by Apply": {m{apply: func(u *m, ctx context.Context, next *compile.Matcher) error {
+			err := u.Engine.Apply(ctx, next)
+			u.Table().Update(0, func(*conntrack.Entry) (conntrack.Mark, uint32, bool) { return 0, 0, false })
+			return err
+		}}, "concurrent/established apply/again"},
+		"fails now and then": {m{apply: func(u *m, ctx context.Context, next *compile.Matcher) error {
+			if u.applied > 10 {
+				return errors.New("no")
+			}
+			return u.Engine.Apply(ctx, next)
+		}}, "concurrent/established concurrent/new concurrent/closed"},
+		"fails when it is done": {m{fails: func(u *m, next *compile.Matcher) error {
+			return errors.Join(errors.New("broken"), u.Engine.Apply(context.Background(), next))
+		}}, "apply/failed"},
+		"loses the policy by a failure": {m{fails: func(u *m, _ *compile.Matcher) error {
+			u.userspace = newUserspace()
+			return errors.New("broken")
+		}}, "apply/failed"},
+		"hides a failure": {m{fails: func(*m, *compile.Matcher) error { return nil }}, "apply/failed"},
+		"skips policies":  {m{apply: stale}, "verdict/groups verdict/sets verdict/union change/rule-revalidate walk/tcp"},
 		"keeps its first policy": {m{apply: func(u *m, ctx context.Context, next *compile.Matcher) error {
 			if next != nil && u.Matcher() != nil {
 				return nil
@@ -274,12 +375,12 @@ func TestMutants(t *testing.T) {
 			for _, name := range strings.Fields(c.want) {
 				want[name] = true
 			}
-			for k := range enforcetest.Cases(enforcetest.Options{Policies: 5, Walks: 6}) {
+			for k := range enforcetest.Cases(enforcetest.Options{Policies: 5, Walks: 6, Turns: 20}) {
 				if len(want) > 0 && !want[k.Name] {
 					continue
 				}
 				u := c.m
-				u.userspace, u.seen = newUserspace(), make(map[key]bool)
+				u.userspace, u.seen, u.judged = newUserspace(), make(map[key]bool), new(atomic.Int64)
 				err := k.Run(t.Context(), &u)
 				require.True(t, u.closed, "%s leaves the lab open", k.Name)
 				require.Equal(t, want[k.Name], err != nil, "%s: %v", k.Name, err)
@@ -327,8 +428,10 @@ func TestErrors(t *testing.T) {
 	err = find("walk/udp").Run(t.Context(), cable)
 	require.ErrorContains(t, err, "seed 1, walk 0: packet ")
 
-	err = find("state/timeout").Run(t.Context(), struct{ enforcetest.Lab }{newUserspace()})
-	require.ErrorIs(t, err, errors.ErrUnsupported)
+	for _, name := range []string{"state/timeout", "apply/failed", "concurrent/new"} {
+		err = find(name).Run(t.Context(), struct{ enforcetest.Lab }{newUserspace()})
+		require.ErrorIs(t, err, errors.ErrUnsupported)
+	}
 	broken := errors.New("broken")
 	err = find("state/tcp").Run(t.Context(), failing{newUserspace(), broken})
 	require.ErrorIs(t, err, broken)
@@ -373,7 +476,8 @@ func TestDiffers(t *testing.T) {
 func ExampleCases() {
 	tried := 0
 	for c := range enforcetest.Cases(enforcetest.Options{Policies: 2, Walks: 2}) {
-		if err := c.Run(context.Background(), newUserspace()); err != nil {
+		err := c.Run(context.Background(), newUserspace())
+		if err != nil && !errors.Is(err, errors.ErrUnsupported) {
 			fmt.Println(c.Name, err)
 		}
 		tried++
