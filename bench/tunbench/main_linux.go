@@ -7,8 +7,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
-	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -23,11 +21,11 @@ func main() {
 	flag.Parse()
 	err := func() error {
 		if *child != "" {
-			i := slices.IndexFunc(variants(), func(v variant) bool { return v.name == *child })
-			if i < 0 {
-				return fmt.Errorf("no gateway %q", *child)
+			v, err := choose(*child)
+			if err != nil {
+				return err
 			}
-			return runGateway(variants()[i])
+			return runGateway(v[0])
 		}
 		return bench(*rounds, *d, *only, *dir)
 	}()
@@ -41,6 +39,10 @@ func bench(rounds int, d time.Duration, only, dir string) error {
 	if rounds < 1 || d <= 0 {
 		return errors.New("at least one round, longer than nothing")
 	}
+	chosen, err := choose(only)
+	if err != nil {
+		return err
+	}
 	self, err := os.Executable()
 	if err != nil {
 		return err
@@ -50,12 +52,8 @@ func bench(rounds int, d time.Duration, only, dir string) error {
 		return err
 	}
 	defer os.RemoveAll(scratch)
-	var chosen []variant
 	var commands [][]string
-	for _, v := range variants() {
-		if only != "" && !slices.Contains(strings.Split(only, ","), v.name) {
-			continue
-		}
+	for _, v := range chosen {
 		command := []string{self, "-gateway", v.name}
 		if v.module != "" {
 			fmt.Println("building", v.module)
@@ -66,7 +64,7 @@ func bench(rounds int, d time.Duration, only, dir string) error {
 				return fmt.Errorf("build %s: %w\n%s", v.module, err, out)
 			}
 		}
-		chosen, commands = append(chosen, v), append(commands, command)
+		commands = append(commands, command)
 	}
 	var s series
 	for _, v := range chosen {

@@ -1,5 +1,11 @@
 package main
 
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
 // variant is a gateway to measure.
 type variant struct {
 	name   string // of a column of the CSV
@@ -19,4 +25,22 @@ func variants() []variant {
 		{name: "plain", title: "Gateway without offloads, 1,000 rules", filter: true, plain: true},
 		{name: "wireguard-go", title: "tun of wireguard-go, Filter, 1,000 rules", filter: true, module: "wgtun"},
 	}
+}
+
+// choose returns the variants with those names, with commas between them; all
+// of them if there is none.
+func choose(names string) ([]variant, error) {
+	if names == "" {
+		return variants(), nil
+	}
+	wanted, known := strings.Split(names, ","), []string(nil)
+	for _, v := range variants() {
+		known = append(known, v.name)
+	}
+	for _, name := range wanted {
+		if !slices.Contains(known, name) {
+			return nil, fmt.Errorf("no gateway %q: there are %s", name, strings.Join(known, ", "))
+		}
+	}
+	return slices.DeleteFunc(variants(), func(v variant) bool { return !slices.Contains(wanted, v.name) }), nil
 }

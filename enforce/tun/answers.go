@@ -23,6 +23,17 @@ type Answers struct {
 	// refusal may be over in a moment. Nor is an answer sent to a reset, to an
 	// ICMP error, to anything but a single host, or to a fragment (to its
 	// first one: ICMP, but no reset).
+	//
+	// The checksum of a refused TCP, UDP or ICMP packet is not verified first,
+	// so one that was damaged on its way is answered too.
+	//
+	// When a policy change takes away the rule of a connection, whether anybody
+	// is told depends on who speaks first. A packet of the side that opened the
+	// connection is refused by the policy, and that side gets a reset. A packet
+	// of the other side fits no connection any more: it is dropped in silence,
+	// and so is everything after it, since the connection is forgotten. The
+	// side that did not send is never told. Nobody is under sg.Cut, which
+	// forgets the connection at once.
 	Reject bool
 
 	// Rate is how many answers of a kind (refusals; MTU) are sent per second;
@@ -37,18 +48,19 @@ type Answers struct {
 
 // AnswerStats counts answers.
 type AnswerStats struct {
-	Sent    uint64 // on their way
-	Limited uint64 // not made, because of Answers.Rate
-	Lost    uint64 // made, but the device or the queue did not take them
+	Sent            uint64 // on their way
+	LimitedRefusals uint64 // to packets refused; not made, because of Answers.Rate
+	LimitedTooBig   uint64 // to packets above the MTU; not made, likewise
+	Lost            uint64 // made, but the device or the queue did not take them
 }
 
 // answerer makes answers into the caller's memory. It is safe for concurrent
 // use.
 type answerer struct {
-	reject                bool
-	now                   func() time.Time
-	refusals, sizes       bucket
-	sent, limited, missed atomic.Uint64
+	reject          bool
+	now             func() time.Time
+	refusals, sizes bucket
+	sent, missed    atomic.Uint64
 }
 
 func newAnswerer(o Answers) *answerer {
@@ -70,7 +82,7 @@ func newAnswerer(o Answers) *answerer {
 }
 
 func (a *answerer) stats() AnswerStats {
-	return AnswerStats{Sent: a.sent.Load(), Limited: a.limited.Load(), Lost: a.missed.Load()}
+	return AnswerStats{Sent: a.sent.Load(), LimitedRefusals: a.refusals.limited.Load(), LimitedTooBig: a.sizes.limited.Load(), Lost: a.missed.Load()}
 }
 
 // done counts an answer that the device took, or did not.
@@ -96,7 +108,7 @@ func (a *answerer) refusal(dst, pkt []byte, why ir.Reason) int {
 	if tcp && (p.Flags&packet.RST != 0) {
 		return 0
 	}
-	if !a.take(&a.refusals) {
+	if !a.refusals.take(a.now()) {
 		return 0
 	}
 	if tcp && !p.Fragment {
@@ -112,7 +124,7 @@ func (a *answerer) refusal(dst, pkt []byte, why ir.Reason) int {
 // tooBig puts the answer to a packet that a link of that MTU does not take
 // into dst, likewise.
 func (a *answerer) tooBig(dst, pkt []byte, p *packet.Packet, mtu int) int {
-	if !answerable(p, p.Tuple.Family == 6) || !a.take(&a.sizes) {
+	if !answerable(p, p.Tuple.Family == 6) || !a.sizes.take(a.now()) {
 		return 0
 	}
 	if p.Tuple.Family == 4 {
@@ -121,14 +133,6 @@ func (a *answerer) tooBig(dst, pkt []byte, p *packet.Packet, mtu int) int {
 	}
 	const packetTooBig = 2
 	return icmp6(dst, pkt, packetTooBig, 0, uint32(mtu))
-}
-
-func (a *answerer) take(b *bucket) bool {
-	if b.take(a.now()) {
-		return true
-	}
-	a.limited.Add(1)
-	return false
 }
 
 // policySaidNo reports whether a packet was refused by what somebody wrote
@@ -144,13 +148,14 @@ func policySaidNo(why ir.Reason) bool {
 // bucket is a token bucket.
 type bucket struct {
 	rate, burst float64 // per second, at most
+	limited     atomic.Uint64
 
 	mu     sync.Mutex
 	tokens float64
 	last   time.Time // of the last take; zero before the first
 }
 
-// take takes a token if there is one.
+// take takes a token, or counts that there is none.
 func (b *bucket) take(now time.Time) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -162,6 +167,7 @@ func (b *bucket) take(now time.Time) bool {
 		b.last = now
 	}
 	if b.tokens < 1 {
+		b.limited.Add(1)
 		return false
 	}
 	b.tokens--

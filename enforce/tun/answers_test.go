@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"os"
 	"testing"
 	"time"
 
@@ -258,10 +259,18 @@ func TestAnswerQueue(t *testing.T) {
 	// A buffer that is too small loses it.
 	_, err = x.Write(batch[:1], 0)
 	require.NoError(t, err)
-	require.NoError(t, x.Close())
+	d.reads <- memRead{err: io.EOF}
 	_, err = x.Read([][]byte{make([]byte, 39)}, sizes, 0)
-	require.Error(t, err)
+	require.ErrorIs(t, err, io.EOF)
 	require.EqualValues(t, 6, x.Stats().Answers.Lost)
+
+	// Nothing comes after Close.
+	_, err = x.Write(batch[:1], 0)
+	require.NoError(t, err)
+	require.NoError(t, x.Close())
+	n, err = x.Read(bufs, sizes, 0)
+	require.ErrorIs(t, err, os.ErrClosed)
+	require.Zero(t, n)
 }
 
 // A Read that waits is woken, where the device can.
@@ -312,8 +321,12 @@ func TestAnswerRate(t *testing.T) {
 	require.Zero(t, burst(), "a clock that goes back")
 	now = now.Add(2 * time.Hour)
 	require.Equal(t, 3, burst(), "no more than the burst")
-	require.EqualValues(t, 5, a.stats().Limited)
-	require.NotZero(t, a.tooBig(dst, pkt, &p, 1400), "of another kind")
+	require.Equal(t, AnswerStats{LimitedRefusals: 5}, a.stats())
+	for range 3 {
+		require.NotZero(t, a.tooBig(dst, pkt, &p, 1400), "of another kind")
+	}
+	require.Zero(t, a.tooBig(dst, pkt, &p, 1400))
+	require.Equal(t, AnswerStats{LimitedRefusals: 5, LimitedTooBig: 1}, a.stats())
 
 	d := newAnswerer(Answers{})
 	require.Equal(t, 1000.0, d.refusals.rate)

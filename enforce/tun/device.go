@@ -3,15 +3,20 @@ package tun
 // Device is the packet side of a TUN device: whole IP packets, in batches. A
 // tun.Device of wireguard-go is one, and so are [Queue] and [Filter].
 //
-// Read must be callable beside Write, and Write must not wait for a Read.
+// Read must be callable beside Write, Write beside another Write, and Write
+// must not wait for a Read: a Filter with Answers.Reject calls Write from within
+// Read. The devices of wireguard-go are like that but for tun/netstack, whose
+// Write waits for a Read as soon as its stack has something to say to what was
+// written. Around that one, a Filter must not answer.
 type Device interface {
 	// Read waits for a packet, then fills bufs[i][offset:] and sizes[i] with
 	// up to len(bufs) packets. It may return packets together with an error.
 	// sizes is at least as long as bufs.
 	Read(bufs [][]byte, sizes []int, offset int) (n int, err error)
 
-	// Write sends the packets bufs[i][offset:] and returns how many it sent.
-	// It may overwrite the bytes before offset.
+	// Write sends the packets bufs[i][offset:] and returns how many it sent,
+	// with an error if those are not all. It may overwrite the bytes before
+	// offset, and those behind the packet up to the capacity.
 	Write(bufs [][]byte, offset int) (int, error)
 
 	// BatchSize is the most packets that one Read returns; it never changes.
@@ -29,7 +34,9 @@ type Link interface {
 	// ReadFrame waits for a frame and reads it into b, which has room for
 	// [FrameSize] bytes. It returns the length of the frame.
 	//
-	// An error ends the Gateway, but for [ErrInterrupted].
+	// [ErrInterrupted] says that there is none. An error that wraps
+	// os.ErrClosed ends the Gateway. Any other means that a frame is lost,
+	// which the Gateway counts as [Drops].Device; sixteen in a row end it.
 	ReadFrame(b []byte) (int, error)
 
 	// WriteFrame sends a frame. It does not keep b, and does not wait for

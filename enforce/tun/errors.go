@@ -2,6 +2,7 @@ package tun
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"syscall"
 )
@@ -12,7 +13,15 @@ var (
 	ErrInterrupted = errors.New("interrupted")                                         // by Interrupt: nothing is wrong
 	ErrRunning     = errors.New("the gateway runs already")                            // by another Run
 	ErrQueues      = errors.New("both ends need the same number of links, at least 1") // of NewGateway
+
+	// Of Open.
+	ErrNameLength = errors.New("the name is longer than 15 bytes")
+	ErrQueueLimit = errors.New("an interface has at most 256 queues, those of other users included")
+	ErrWrongKind  = errors.New("there is an interface of that name that is no TUN, or made for one queue where several are asked for, or the other way round")
 )
+
+// errWoken is an interrupt that Queue.wake asked for.
+var errWoken = fmt.Errorf("%w for an answer", ErrInterrupted)
 
 // Error says what could not be done to which interface. It wraps its cause,
 // most often a syscall.Errno.
@@ -38,6 +47,11 @@ const errRefused = syscall.EINVAL
 
 // refused reports a frame that a device will not take as it is.
 func refused(err error) bool { return errors.Is(err, errRefused) }
+
+// failuresInARow is how many reads may fail before that is taken for the end.
+// The kernel fails a read, and drops the packet, if it can not say in a header
+// what is in it (EINVAL).
+const failuresInARow = 16
 
 // gone reports an error after which there is nothing more to read or write.
 func gone(err error) bool { return errors.Is(err, os.ErrClosed) }

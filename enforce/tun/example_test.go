@@ -18,7 +18,7 @@ import (
 // segment is a TCP segment with SYN to a port of 10.0.0.5.
 func segment(port uint16) []byte {
 	return []byte{
-		0x45, 0, 0, 40, 0, 0, 0, 0, 64, 6, 0, 0, 192, 0, 2, 7, 10, 0, 0, 5, // IPv4
+		0x45, 0, 0, 40, 0, 0, 0, 0, 64, 6, 0xae, 0xc4, 192, 0, 2, 7, 10, 0, 0, 5, // IPv4
 		4000 >> 8, 4000 & 0xff, byte(port >> 8), byte(port), 0, 0, 0, 1, 0, 0, 0, 0, 0x50, 0x02, 0xfa, 0xf0, 0, 0, 0, 0, // TCP
 	}
 }

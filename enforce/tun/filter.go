@@ -1,10 +1,14 @@
 package tun
 
 import (
+	"encoding/binary"
 	"errors"
+	"os"
 	"sync"
+	"sync/atomic"
 
 	"example.com/secgroup/compile/ir"
+	"example.com/secgroup/conntrack/packet"
 	"example.com/secgroup/enforce"
 	"example.com/secgroup/sg"
 )
@@ -14,17 +18,25 @@ type FilterOptions struct {
 	// Answers say what the sender of a refused packet is told; default nothing.
 	//
 	// The answer to a packet that was read goes to Write of the device, from
-	// within Read. The answer to a packet that was written comes out of a
+	// within Read and beside the caller's own Write: see Device, which not
+	// every device is. The answer to a packet that was written comes out of a
 	// Read: the one that waits if the device has a method Interrupt() that
 	// makes a Read return ErrInterrupted, as Queue has; else the next one that
 	// begins or, if all it would return was dropped, begins anew.
+	//
+	// Interrupts of the caller make Read return ErrInterrupted as ever. On
+	// devices other than Queue, one that falls together with the Filter's own
+	// may be taken for it.
 	Answers Answers
 }
 
 // Filter is a Device that passes only what its port accepts: Read is egress of
 // the interface behind the device, Write is ingress. Dropped packets vanish:
 // Write counts them as written, Read closes the gaps and, where nothing is
-// left, reads on.
+// left, reads on. What passes ends where its IP header says: bytes behind that
+// are cut off, since no verdict covers them. An IPv4 packet with a wrong header
+// checksum is dropped, and counted as Malformed, before the port sees it (RFC
+// 1122 3.2.1.2).
 //
 // A Filter allocates nothing per packet or batch. It is safe for concurrent
 // use as far as its device is.
@@ -33,6 +45,8 @@ type Filter struct {
 	port    *enforce.Port
 	answers *answerer
 	queue   *answerQueue // nil: no answers
+	woke    atomic.Bool  // the device was interrupted, for an answer, and has not said so yet
+	closed  atomic.Bool
 
 	mu   sync.Mutex // guards free
 	free []*batch
@@ -74,8 +88,12 @@ func New(d Device, p *enforce.Port, o FilterOptions) *Filter {
 // BatchSize is that of the device.
 func (f *Filter) BatchSize() int { return f.device.BatchSize() }
 
-// Close closes the device.
-func (f *Filter) Close() error { return f.device.Close() }
+// Close closes the device. Read then returns what the device does, and Write
+// os.ErrClosed, even if it would have refused every packet.
+func (f *Filter) Close() error {
+	f.closed.Store(true)
+	return f.device.Close()
+}
 
 // Stats returns a snapshot. The counts are each right, but not of one moment.
 func (f *Filter) Stats() FilterStats {
@@ -89,10 +107,11 @@ func (f *Filter) Stats() FilterStats {
 // Read waits for packets from the device and returns those that the port
 // accepts as egress, in order, from bufs[0] on. It returns when there is at
 // least one, or when the device returns an error; an error of the device is
-// returned with the packets that came along with it.
+// returned with the packets that came along with it. A packet that has to move
+// up to a buffer too short for it is dropped, and counted as TooBig.
 func (f *Filter) Read(bufs [][]byte, sizes []int, offset int) (int, error) {
 	for {
-		if f.queue != nil {
+		if f.queue != nil && !f.closed.Load() {
 			if n := f.queue.pop(bufs, sizes, offset, f.answers); n > 0 {
 				return n, nil
 			}
@@ -106,10 +125,32 @@ func (f *Filter) Read(bufs [][]byte, sizes []int, offset int) (int, error) {
 				continue
 			}
 		}
-		if f.queue != nil && errors.Is(err, ErrInterrupted) {
+		if f.queue != nil && f.own(err) {
 			continue
 		}
 		return 0, err
+	}
+}
+
+// own reports whether err is an interrupt that wake asked for.
+func (f *Filter) own(err error) bool {
+	if _, ok := f.device.(*Queue); ok {
+		return errors.Is(err, errWoken)
+	}
+	return errors.Is(err, ErrInterrupted) && f.woke.Swap(false)
+}
+
+// wake has a Read that waits look for answers, if the device can. A Queue tells
+// this from interrupts of others. For any other device there is at most one
+// interrupt on its way, so that each is answered by one Read.
+func (f *Filter) wake() {
+	switch d := f.device.(type) {
+	case *Queue:
+		d.wake()
+	case interface{ Interrupt() }:
+		if f.woke.CompareAndSwap(false, true) {
+			d.Interrupt()
+		}
 	}
 }
 
@@ -120,22 +161,27 @@ func (f *Filter) judgeRead(bufs [][]byte, sizes []int, offset int) int {
 	b := f.take(len(bufs))
 	defer f.put(b)
 	for i, buf := range bufs {
-		b.pkts = append(b.pkts, buf[offset:offset+sizes[i]])
+		b.add(i, buf[offset:offset+sizes[i]], &f.egress.drops)
 	}
-	accepted := f.port.FilterBatch(sg.Egress, b.pkts, b.verdicts[:len(bufs)])
+	f.port.FilterBatch(sg.Egress, b.pkts, b.verdicts)
 	n, bytes := 0, 0
-	for i, v := range b.verdicts[:len(bufs)] {
-		if v.Action != sg.Accept {
-			f.refusedRead(b, b.pkts[i], v.Reason)
+	for k, pkt := range b.pkts {
+		if v := b.verdicts[k]; v.Action != sg.Accept {
+			f.refusedRead(b, pkt, v.Reason)
 			continue
 		}
-		if n != i {
-			sizes[n] = copy(bufs[n][offset:], b.pkts[i])
+		if n != b.from[k] {
+			if len(pkt) > len(bufs[n])-offset {
+				f.egress.drops.add(causeTooBig)
+				continue
+			}
+			copy(bufs[n][offset:], pkt)
 		}
-		bytes += sizes[n]
+		sizes[n] = len(pkt)
+		bytes += len(pkt)
 		n++
 	}
-	if accepted > 0 {
+	if n > 0 {
 		f.egress.passed.add(n, bytes)
 	}
 	return n
@@ -157,60 +203,49 @@ func (f *Filter) refusedRead(b *batch, pkt []byte, why ir.Reason) {
 
 // Write sends those of the packets to the device that the port accepts as
 // ingress. What it drops counts as written: it returns len(bufs) unless the
-// device returns an error.
+// device returns an error, and then how far in bufs the device came.
+//
+// If the device says that it sent k packets before an error, k are counted as
+// passed, and the others as Drops.Device. That is as right as k is: the TUN of
+// wireguard-go on Linux returns bytes there, which are taken for all packets.
 func (f *Filter) Write(bufs [][]byte, offset int) (int, error) {
+	if f.closed.Load() {
+		return 0, os.ErrClosed
+	}
 	b := f.take(len(bufs))
 	defer f.put(b)
-	for _, buf := range bufs {
-		b.pkts = append(b.pkts, buf[offset:])
+	for i, buf := range bufs {
+		b.add(i, buf[offset:], &f.ingress.drops)
 	}
-	accepted := f.port.FilterBatch(sg.Ingress, b.pkts, b.verdicts[:len(bufs)])
-	answered, bytes, pass := false, 0, bufs
-	for i, v := range b.verdicts[:len(bufs)] {
+	f.port.FilterBatch(sg.Ingress, b.pkts, b.verdicts)
+	answered := false
+	for k, pkt := range b.pkts {
+		v := b.verdicts[k]
 		if v.Action == sg.Accept {
-			bytes += len(b.pkts[i])
-			if accepted != len(bufs) {
-				b.pass = append(b.pass, bufs[i])
-			}
+			b.pass = append(b.pass, bufs[b.from[k]][:offset+len(pkt)])
 			continue
 		}
 		f.ingress.drops.add(causeOf(v.Reason))
 		if f.queue != nil {
-			answered = f.queue.push(f.answers, b.pkts[i], v.Reason) || answered
+			answered = f.queue.push(f.answers, pkt, v.Reason) || answered
 		}
 	}
 	if answered {
-		if d, ok := f.device.(interface{ Interrupt() }); ok {
-			d.Interrupt()
-		}
+		f.wake()
 	}
+	accepted := len(b.pass)
 	if accepted == 0 {
 		return len(bufs), nil
 	}
-	if accepted != len(bufs) {
-		pass = b.pass
+	n, err := f.device.Write(b.pass, offset)
+	if err == nil {
+		n = accepted
 	}
-	n, err := f.device.Write(pass, offset)
-	if err != nil {
-		return written(b.verdicts[:len(bufs)], n), err
-	}
-	f.ingress.passed.add(accepted, bytes)
-	return len(bufs), nil
-}
-
-// written returns how many packets of a batch were dealt with, if the device
-// wrote n of those that were accepted.
-func written(verdicts []ir.Verdict, n int) int {
-	for i, v := range verdicts {
-		if v.Action != sg.Accept {
-			continue
-		}
-		if n <= 0 {
-			return i
-		}
-		n--
-	}
-	return len(verdicts)
+	n = min(max(n, 0), accepted)
+	bytes, upTo := b.written(n, len(bufs))
+	f.ingress.passed.add(n, bytes)
+	f.ingress.drops.addN(causeDevice, accepted-n)
+	return upTo, err
 }
 
 // headroom is what answers leave before them, for devices that put a header
@@ -219,11 +254,59 @@ const headroom = 32
 
 // batch is the scratch memory of one Read or Write.
 type batch struct {
-	pkts     [][]byte
-	pass     [][]byte
+	pkts     [][]byte // to be judged
+	from     []int    // for each of them, where it was among the buffers
 	verdicts []ir.Verdict
+	pass     [][]byte
 	one      [1][]byte
 	answer   []byte // nil: no answers
+}
+
+// add takes in the packet of buffer i, up to its end, or drops it.
+func (b *batch) add(i int, buf []byte, d *drops) {
+	pkt, ok := whole(buf)
+	if !ok {
+		d.add(causeMalformed)
+		return
+	}
+	b.pkts, b.from = append(b.pkts, pkt), append(b.from, i)
+}
+
+// written returns the bytes of the first n packets that were accepted, and
+// where the next one was among the buffers: all of them, if there is none.
+func (b *batch) written(n, all int) (bytes, upTo int) {
+	for k, pkt := range b.pkts {
+		if b.verdicts[k].Action != sg.Accept {
+			continue
+		}
+		if n == 0 {
+			return bytes, b.from[k]
+		}
+		n--
+		bytes += len(pkt)
+	}
+	return bytes, all
+}
+
+// whole returns the packet that b begins with, without the bytes behind it, as
+// far as its IP header can be believed: what can not be decoded comes back as
+// it is, for the policy to refuse. It is false if the header checksum of an
+// IPv4 packet is wrong.
+func whole(b []byte) (pkt []byte, ok bool) {
+	n := 0
+	switch {
+	case len(b) >= 20 && b[0]>>4 == 4:
+		if !packet.ChecksumIPv4(b) {
+			return nil, false
+		}
+		n = int(binary.BigEndian.Uint16(b[2:]))
+	case len(b) >= 40 && b[0]>>4 == 6:
+		n = 40 + int(binary.BigEndian.Uint16(b[4:]))
+	}
+	if 20 <= n && n < len(b) {
+		b = b[:n]
+	}
+	return b, true
 }
 
 // take returns scratch memory for n packets. There are as many as calls ran
@@ -242,7 +325,8 @@ func (f *Filter) take(n int) *batch {
 		}
 	}
 	if cap(b.pkts) < n {
-		b.pkts, b.pass, b.verdicts = make([][]byte, 0, n), make([][]byte, 0, n), make([]ir.Verdict, n)
+		b.pkts, b.pass = make([][]byte, 0, n), make([][]byte, 0, n)
+		b.from, b.verdicts = make([]int, 0, n), make([]ir.Verdict, n)
 	}
 	return b
 }
@@ -251,7 +335,7 @@ func (f *Filter) take(n int) *batch {
 func (f *Filter) put(b *batch) {
 	clear(b.pkts)
 	clear(b.pass)
-	b.pkts, b.pass, b.one[0] = b.pkts[:0], b.pass[:0], nil
+	b.pkts, b.from, b.pass, b.one[0] = b.pkts[:0], b.from[:0], b.pass[:0], nil
 	f.mu.Lock()
 	f.free = append(f.free, b)
 	f.mu.Unlock()

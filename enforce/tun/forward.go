@@ -38,13 +38,22 @@ func newForwarder(from, to Link, egress, ingress *enforce.Port, a *answerer) *fo
 
 // run forwards until stop is set or a link fails.
 func (w *forwarder) run(stop *atomic.Bool) error {
+	failures := 0
 	for !stop.Load() {
 		n, err := w.from.ReadFrame(w.buf)
-		if err != nil {
-			if errors.Is(err, ErrInterrupted) {
-				continue
-			}
+		switch {
+		case err == nil:
+			failures = 0
+		case errors.Is(err, ErrInterrupted):
+			continue
+		case gone(err):
 			return err
+		default:
+			w.drops.add(causeDevice)
+			if failures++; failures == failuresInARow {
+				return err
+			}
+			continue
 		}
 		if err := w.forward(w.buf[:n]); err != nil {
 			return err
@@ -60,7 +69,7 @@ func (w *forwarder) forward(b []byte) error {
 	ok := f.parse(b)
 	w.in.add(1, max(0, len(b)-HeaderLen))
 	if !ok {
-		w.drops.add(causeHeader)
+		w.drops.add(f.why)
 		return nil
 	}
 	if w.egress != nil {

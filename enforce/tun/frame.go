@@ -15,22 +15,30 @@ type frame struct {
 	p     packet.Packet // what pkt says, if known
 	known bool          // pkt could be decoded
 	head  int           // of a super-packet: bytes before its data
+	why   cause         // the frame can not be believed
 }
 
-// parse checks the frame b and reports whether its header can be believed.
-// Afterwards the header asks for a checksum, or for that and segments, or for
+// parse checks the frame b and reports whether its header can be believed; why
+// says what is the matter if not. Afterwards the header asks for a checksum, or for that and segments, or for
 // nothing; what is only a hint, or vouches for something that nobody here
 // checked, is gone from it. b itself stays as it is.
 //
 // A packet that can not be decoded passes, if its header asks for nothing:
-// whether it may go on is for the policy to say.
+// whether it may go on is for the policy to say. An IPv4 packet whose header
+// checksum is wrong does not (RFC 1122 3.2.1.2). No offload leaves that one
+// open, and to cut the packet up would repair it.
 func (f *frame) parse(b []byte) bool {
+	f.why = causeHeader
 	if len(b) <= HeaderLen || len(b) > FrameSize {
 		return false
 	}
 	f.h.decode(b)
 	f.b, f.pkt, f.head = b, b[HeaderLen:], 0
 	f.known = packet.Decode(f.pkt, &f.p) == nil
+	if f.known && f.p.Tuple.Family == 4 && !packet.ChecksumIPv4(f.pkt) {
+		f.why = causeMalformed
+		return false
+	}
 	if f.h.flags&^(needsChecksum|dataValid) != 0 {
 		return false
 	}

@@ -36,6 +36,9 @@ func TestFrameHostile(t *testing.T) {
 		h.decode(b)
 		change(&h, b[HeaderLen:])
 		h.encode(b)
+		if b[HeaderLen]>>4 == 4 {
+			headerChecksum(b[HeaderLen:])
+		}
 		return b
 	}
 	s4, s6 := super(tcp4, 1400), super(tcp6, 1400)
@@ -125,6 +128,43 @@ func TestFrameHostile(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A wrong header checksum of IPv4 goes no further, whole or in pieces: nobody
+// may repair it (RFC 1122 3.2.1.2).
+func TestFrameChecksum(t *testing.T) {
+	for name, pkt := range map[string][]byte{"whole": udp(local4, remote4, 53, 100), "fragments": udp(local4, remote4, 53, 3000)} {
+		for byteAt := range 20 {
+			if byteAt == 0 || byteAt == 2 { // not decodable then
+				continue
+			}
+			bad := clone(pkt)
+			bad[byteAt] ^= 1
+			w, from, to := newTestForwarder(allOffloads, port(t, everything()), Answers{Reject: true})
+			w.ingress = port(t, web())
+			require.NoError(t, w.forward(framed(header{}, bad)))
+			require.Empty(t, to.got(), name)
+			require.Empty(t, from.got(), "no answer either")
+			require.Equal(t, Drops{Malformed: 1}, w.drops.load(), "%s, byte %d", name, byteAt)
+		}
+	}
+	for _, o := range []Offload{0, allOffloads} { // as it is, and cut up
+		bad := tcpData(local4, remote4, 4000)
+		bad[8]--
+		w, _, to := newTestForwarder(o, nil, Answers{})
+		require.NoError(t, w.forward(super(bad, 1400)))
+		require.Empty(t, to.got())
+		require.Equal(t, Drops{Malformed: 1}, w.drops.load())
+	}
+	bad := udp(local4, remote4, 53, 100)
+	bad[10]++
+	good := udp(local4, remote4, 53, 7)
+	q, _ := memQueue(0, bad, good)
+	bufs, sizes := buffers(2, 0)
+	n, err := q.Read(bufs, sizes, 0)
+	require.NoError(t, err)
+	require.Equal(t, [][]byte{good}, packets(bufs, sizes, n, 0))
+	require.Equal(t, Drops{Malformed: 1}, q.Drops())
 }
 
 // Bytes behind the packet go no further: no verdict covers them.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"io"
+	"os"
+	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -73,7 +75,7 @@ func TestGatewayQueues(t *testing.T) {
 
 // memRaw is the file behind a Queue, in memory.
 type memRaw struct {
-	packets [][]byte
+	packets [][]byte // nil: a read fails with EINVAL
 	written [][]byte
 	err     error // when there are no more packets
 	failed  error // of write
@@ -86,9 +88,12 @@ func (r *memRaw) read(b []byte, wait bool) (int, error) {
 		}
 		return 0, r.err
 	}
-	n := copy(b, r.packets[0])
+	pkt := r.packets[0]
 	r.packets = r.packets[1:]
-	return n, nil
+	if pkt == nil {
+		return 0, &Error{Op: "read", Err: syscall.EINVAL}
+	}
+	return copy(b, pkt), nil
 }
 
 func (r *memRaw) write(b []byte) error {
@@ -123,7 +128,7 @@ func (c *memControl) setMTU(n int) error {
 func (c *memControl) close() error { return nil }
 
 func memQueue(o Offload, pkts ...[]byte) (*Queue, *memRaw) {
-	r := &memRaw{packets: pkts, err: io.EOF}
+	r := &memRaw{packets: pkts, err: os.ErrClosed}
 	return newTUN("tun7", o, &memControl{}, []rawQueue{r}).Queues()[0], r
 }
 
@@ -141,7 +146,7 @@ func TestQueueRead(t *testing.T) {
 		n, err := q.Read(bufs, sizes, offset)
 		got = append(got, packets(bufs, sizes, n, offset)...)
 		if err != nil {
-			require.ErrorIs(t, err, io.EOF)
+			require.ErrorIs(t, err, os.ErrClosed)
 			break
 		}
 		require.NotZero(t, n)
@@ -164,6 +169,61 @@ func TestQueueRead(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, [][]byte{last, last}, packets(bufs, sizes, n, 0))
 	require.Equal(t, queueBatch, q.BatchSize())
+}
+
+// A packet that the kernel fails to deliver is lost, and no more; a row of them
+// is the end.
+func TestQueueReadFails(t *testing.T) {
+	pkt := udp(local6, remote6, 53, 10)
+	in := [][]byte{nil, pkt, nil, nil, pkt}
+	for range 2 {
+		in = append(in, make([][]byte, failuresInARow-1)...)
+		in = append(in, pkt)
+	}
+	in = append(in, make([][]byte, failuresInARow)...)
+	in = append(in, pkt)
+	q, _ := memQueue(0, in...)
+	var got [][]byte
+	read := func() error {
+		bufs, sizes := buffers(3, 0)
+		n, err := q.Read(bufs, sizes, 0)
+		got = append(got, packets(bufs, sizes, n, 0)...)
+		return err
+	}
+	require.NoError(t, read())
+	require.NoError(t, read(), "with what came before")
+	require.Equal(t, [][]byte{pkt, pkt, pkt, pkt}, got)
+	require.Equal(t, Drops{Device: uint64(3 + 3*failuresInARow - 2)}, q.Drops())
+
+	q, _ = memQueue(0, append(make([][]byte, failuresInARow), pkt)...)
+	var e *Error
+	require.ErrorAs(t, read(), &e)
+	require.ErrorIs(t, e, syscall.EINVAL)
+	require.NoError(t, read(), "whoever reads on may")
+	require.Len(t, got, 5)
+}
+
+// The same in a Gateway.
+func TestGatewayReadFails(t *testing.T) {
+	pkt := framed(header{}, udp(local6, remote6, 53, 10))
+	for _, c := range []struct {
+		frames [][]byte
+		out    int
+		drops  uint64
+		err    error
+	}{
+		{[][]byte{nil, pkt, nil, pkt}, 2, 2, os.ErrClosed},
+		{append(append(make([][]byte, failuresInARow-1), pkt), append(make([][]byte, failuresInARow-1), pkt)...), 2, 2*failuresInARow - 2, os.ErrClosed},
+		{append(append([][]byte{pkt}, make([][]byte, failuresInARow)...), pkt), 1, failuresInARow, syscall.EINVAL},
+	} {
+		q, _ := memQueue(allOffloads, c.frames...)
+		to := newMemLink(allOffloads)
+		g, err := NewGateway(End{Links: []Link{q}}, End{Links: links(to)}, GatewayOptions{})
+		require.NoError(t, err)
+		require.ErrorIs(t, g.Run(t.Context()), c.err)
+		require.Len(t, to.got(), c.out)
+		require.Equal(t, Drops{Device: c.drops}, g.Stats().AtoB.Drops)
+	}
 }
 
 func TestQueueWrite(t *testing.T) {

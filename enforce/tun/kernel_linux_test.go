@@ -491,20 +491,38 @@ func TestKernelOpen(t *testing.T) {
 	require.ErrorIs(t, err, syscall.EBUSY)
 	require.Equal(t, "tun: open tun0: device or resource busy", err.Error())
 	n.do(func() { _, err = Open(Options{Name: "a-name-that-is-too-long"}) })
+	require.ErrorAs(t, err, &e)
+	require.Equal(t, "tun: open a-name-that-is-too-long: the name is longer than 15 bytes", err.Error())
+	n.do(func() { _, err = Open(Options{Queues: 257}) })
+	require.ErrorIs(t, err, ErrQueueLimit)
+	require.ErrorAs(t, err, &e)
+	n.do(func() { _, err = Open(Options{Name: "lo"}) })
+	require.ErrorIs(t, err, ErrWrongKind)
+	n.do(func() { _, err = Open(Options{Name: "a/b"}) })
 	require.ErrorIs(t, err, syscall.EINVAL)
+	require.NotErrorIs(t, err, ErrWrongKind)
 	n.do(func() { _, err = Open(Options{MTU: 10}) })
 	require.ErrorIs(t, err, syscall.EINVAL)
 
 	// Persistent, made for several queues, with other headers than ours.
 	n.ip("tuntap add dev keep0 mode tun multi_queue vnet_hdr")
 	for range 2 {
-		k := n.open(Options{Name: "keep0", Persist: true})
+		k := n.open(Options{Name: "keep0", Persist: true, Queues: 2})
 		require.Equal(t, "keep0", k.Name())
 		require.NoError(t, k.Close())
 	}
+	// With one queue it would be one more of somebody else's.
+	n.do(func() { _, err = Open(Options{Name: "keep0"}) })
+	require.ErrorIs(t, err, ErrWrongKind)
+	require.ErrorIs(t, err, syscall.EINVAL)
 	k := n.open(Options{Name: "keep0", NoOffload: true, Queues: 4})
 	require.Zero(t, k.Offload())
 	require.Len(t, k.Queues(), 4)
+	n.do(func() { _, err = Open(Options{Name: "keep0", Queues: 253}) })
+	require.ErrorIs(t, err, ErrQueueLimit, "with the four")
+	require.ErrorIs(t, err, syscall.E2BIG)
+	n.do(func() { _, err = Open(Options{Name: d.Name(), Queues: 2}) })
+	require.ErrorIs(t, err, ErrWrongKind)
 }
 
 // Filter over a Queue: plain packets in batches, answers both ways.

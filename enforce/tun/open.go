@@ -9,8 +9,10 @@ type Options struct {
 	// A "%d" in it becomes the lowest free number. Default "tun%d".
 	Name string
 
-	// Queues that packets are spread over by flow; default 1. The kernel
-	// allows 256.
+	// Queues that packets are spread over by flow; default 1, at most 256. An
+	// interface that exists was made for one queue or for several; for the
+	// other kind Open returns ErrWrongKind. With 2 or more it joins whoever has
+	// the interface open, and gets a part of the flows. With 1 it never does.
 	Queues int
 
 	// MTU in bytes, set if not 0. Default: leave it, which is 1500 on a new
@@ -50,7 +52,8 @@ type control interface {
 //
 // Where the kernel knows no UDP super-packets (before Linux 6.2) it does
 // without them, and where it knows no offload at all, without any:
-// TUN.Offload tells. It returns an *Error, which wraps errors.ErrUnsupported on
+// TUN.Offload tells. It returns an *Error, which wraps ErrNameLength,
+// ErrQueueLimit, ErrWrongKind or what the kernel said, and errors.ErrUnsupported on
 // systems other than Linux.
 func Open(o Options) (*TUN, error) {
 	if o.Queues <= 0 {

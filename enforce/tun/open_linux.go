@@ -2,6 +2,7 @@ package tun
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"strings"
 
@@ -13,6 +14,7 @@ type kernel interface {
 	open() (fd int, err error)
 	features(fd int) (flags int, err error)
 	attach(fd int, name string, flags uint16) (got string, err error)
+	exists(name string) bool
 	setHeader(fd int) error
 	setOffload(fd int, bits int) error
 	setPersist(fd int, on int) error
@@ -61,6 +63,13 @@ func open(o Options) (*TUN, error) {
 
 // attach opens the queues: with offloads if it can, else without.
 func attach(k kernel, o Options) (fds []int, name string, offload Offload, err error) {
+	const maxQueues = 256 // MAX_TAP_QUEUES
+	switch {
+	case len(o.Name) >= unix.IFNAMSIZ:
+		return nil, "", 0, ErrNameLength
+	case o.Queues > maxQueues:
+		return nil, "", 0, ErrQueueLimit
+	}
 	if !o.NoOffload {
 		fds, name, offload, err = attachWith(k, o, unix.IFF_VNET_HDR)
 		if err != nil || offload != 0 {
@@ -96,10 +105,13 @@ func attachWith(k kernel, o Options, header uint16) (fds []int, name string, off
 			return fds, name, 0, nil
 		}
 		got, err := k.attach(fd, name, flags)
-		if errors.Is(err, unix.EINVAL) && o.Queues == 1 && flags&unix.IFF_MULTI_QUEUE == 0 {
-			// An interface that somebody made for several queues takes one
-			// only as one of several.
-			got, err = k.attach(fd, name, flags|unix.IFF_MULTI_QUEUE)
+		switch {
+		case errors.Is(err, unix.E2BIG):
+			err = fmt.Errorf("%w: %w", ErrQueueLimit, err)
+		case errors.Is(err, unix.EINVAL) && k.exists(name):
+			// To try the other kind would join whoever serves the interface,
+			// and take a part of its flows away.
+			err = fmt.Errorf("%w: %w", ErrWrongKind, err)
 		}
 		if err != nil {
 			return fds, name, 0, err
@@ -161,6 +173,16 @@ func (linux) attach(fd int, name string, flags uint16) (string, error) {
 		return name, err
 	}
 	return strings.Clone(req.Name()), nil
+}
+
+func (linux) exists(name string) bool {
+	s, err := newSocket(name)
+	if err != nil {
+		return false
+	}
+	defer s.close()
+	_, err = s.mtu()
+	return err == nil
 }
 
 // setHeader undoes what a former user of a persistent interface may have set:

@@ -9,10 +9,11 @@ import (
 
 // fakeKernel is a kernel with as many offloads as the test wants.
 type fakeKernel struct {
-	has      int // what TUNGETFEATURES says
-	bits     int // offloads that it knows
-	multi    bool
-	failAt   int // fails the nth attach
+	has      int  // what TUNGETFEATURES says
+	bits     int  // offloads that it knows
+	multi    bool // made for several queues
+	there    bool // the interface exists
+	failAt   int  // fails the nth attach
 	noHeader error
 
 	next, attached int
@@ -33,8 +34,11 @@ func (k *fakeKernel) attach(fd int, name string, flags uint16) (string, error) {
 	if k.attached == k.failAt {
 		return name, unix.EBUSY
 	}
-	if k.multi && flags&unix.IFF_MULTI_QUEUE == 0 {
+	if k.there && k.multi != (flags&unix.IFF_MULTI_QUEUE != 0) {
 		return name, unix.EINVAL
+	}
+	if len(k.fds) > 256 {
+		return name, unix.E2BIG
 	}
 	k.fds[fd] = flags
 	if name == "tun%d" {
@@ -42,6 +46,8 @@ func (k *fakeKernel) attach(fd int, name string, flags uint16) (string, error) {
 	}
 	return name, nil
 }
+
+func (k *fakeKernel) exists(string) bool { return k.there }
 
 func (k *fakeKernel) setHeader(int) error { return k.noHeader }
 
@@ -88,7 +94,14 @@ func TestAttach(t *testing.T) {
 		{"headers of another kind", fakeKernel{has: hdr, bits: all, noHeader: unix.EINVAL}, Options{}, 0, tun, nil},
 		{"not wanted", fakeKernel{has: hdr, bits: all}, Options{NoOffload: true}, 0, tun, nil},
 		{"queues", fakeKernel{has: hdr, bits: all}, Options{Queues: 3}, allOffloads, tun | hdr | mq, nil},
-		{"made for queues", fakeKernel{has: hdr, bits: all, multi: true}, Options{}, allOffloads, tun | hdr | mq, nil},
+		{"made for queues", fakeKernel{has: hdr, bits: all, there: true, multi: true}, Options{Queues: 2}, allOffloads, tun | hdr | mq, nil},
+		{"made for queues, one wanted", fakeKernel{has: hdr, bits: all, there: true, multi: true}, Options{}, 0, 0, ErrWrongKind},
+		{"made for one, queues wanted", fakeKernel{has: hdr, bits: all, there: true}, Options{Queues: 2}, 0, 0, ErrWrongKind},
+		{"most queues", fakeKernel{has: hdr, bits: all}, Options{Queues: 256}, allOffloads, tun | hdr | mq, nil},
+		{"too many queues", fakeKernel{has: hdr, bits: all}, Options{Queues: 257}, 0, 0, ErrQueueLimit},
+		{"too many with those of others", fakeKernel{has: hdr, bits: all, fds: map[int]uint16{-1: 0}}, Options{Queues: 256}, 0, 0, ErrQueueLimit},
+		{"longest name", fakeKernel{has: hdr, bits: all}, Options{Name: "fifteen-letters"}, allOffloads, tun | hdr, nil},
+		{"name too long", fakeKernel{has: hdr, bits: all}, Options{Name: "sixteen-letters-"}, 0, 0, ErrNameLength},
 		{"persistent", fakeKernel{has: hdr, bits: all}, Options{Persist: true}, allOffloads, tun | hdr, nil},
 		{"busy", fakeKernel{has: hdr, bits: all, failAt: 1}, Options{}, 0, 0, unix.EBUSY},
 		{"busy at the second queue", fakeKernel{has: hdr, bits: all, failAt: 2}, Options{Queues: 3}, 0, 0, unix.EBUSY},
@@ -96,17 +109,26 @@ func TestAttach(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			k := &c.kernel
-			k.fds = make(map[int]uint16)
-			c.o.Name, c.o.Queues = "tun%d", max(1, c.o.Queues)
+			others := len(k.fds)
+			if others == 0 {
+				k.fds = make(map[int]uint16)
+			}
+			got := "tun3"
+			if c.o.Name == "" {
+				c.o.Name = "tun%d"
+			} else {
+				got = c.o.Name
+			}
+			c.o.Queues = max(1, c.o.Queues)
 			fds, name, offload, err := attach(k, c.o)
 			require.ErrorIs(t, err, c.err)
 			require.Equal(t, c.want, offload)
-			require.Len(t, k.fds, len(fds))
+			require.Len(t, k.fds, others+len(fds))
 			if c.err != nil {
 				require.Empty(t, fds)
 				return
 			}
-			require.Equal(t, "tun3", name)
+			require.Equal(t, got, name)
 			require.Len(t, fds, c.o.Queues)
 			for _, fd := range fds {
 				require.EqualValues(t, c.flags, k.fds[fd])

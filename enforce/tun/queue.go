@@ -3,6 +3,7 @@ package tun
 import (
 	"errors"
 	"sync"
+	"sync/atomic"
 )
 
 // Queue is one queue of a TUN: a Device of plain packets, and a Link of
@@ -16,11 +17,14 @@ type Queue struct {
 	tun *TUN
 	raw rawQueue
 
-	readMu sync.Mutex // guards what Read uses
-	in     []byte
-	frame  frame
-	rest   segments // of frame
-	drops  drops
+	asked atomic.Bool // by Interrupt, and no Read has said so yet
+
+	readMu   sync.Mutex // guards what Read uses
+	in       []byte
+	frame    frame
+	rest     segments // of frame
+	failures int      // of raw.read, in a row
+	drops    drops
 
 	writeMu sync.Mutex // guards out
 	out     []byte
@@ -61,30 +65,42 @@ func (q *Queue) Close() error { return q.tun.Close() }
 
 // Interrupt makes one Read or ReadFrame of this queue return ErrInterrupted:
 // one that waits, or else the next. Interrupts do not add up.
-func (q *Queue) Interrupt() { q.raw.interrupt() }
+func (q *Queue) Interrupt() {
+	q.asked.Store(true)
+	q.raw.interrupt()
+}
 
-// Drops counts what Read dropped: super-packets with a header that lies, and
-// packets longer than the buffers.
+// wake is Interrupt, with errWoken.
+func (q *Queue) wake() { q.raw.interrupt() }
+
+// Drops counts what Read dropped: super-packets with a header that lies, IPv4
+// packets with a wrong header checksum, packets longer than the buffers, and
+// those that the kernel failed to deliver.
 func (q *Queue) Drops() Drops { return q.drops.load() }
 
 // headers reports whether packets of the kernel have headers of virtio.
 func (q *Queue) headers() bool { return q.tun.offload != 0 }
 
 // ReadFrame waits for a frame. It returns ErrInterrupted, an error that wraps
-// os.ErrClosed after Close, or an *Error if the interface is gone. b needs
-// FrameSize bytes; what does not fit is cut off, and the packet then malformed.
+// os.ErrClosed after Close or if the interface is gone, or an *Error if the
+// kernel failed to deliver a packet, which is lost. b needs FrameSize bytes;
+// what does not fit is cut off, and the packet then malformed.
 func (q *Queue) ReadFrame(b []byte) (int, error) { return q.readFrame(b, true) }
 
 func (q *Queue) readFrame(b []byte, wait bool) (int, error) {
-	if q.headers() {
-		return q.raw.read(b, wait)
+	room := 0
+	if !q.headers() {
+		room = HeaderLen
+		clear(b[:room])
 	}
-	clear(b[:HeaderLen])
-	n, err := q.raw.read(b[HeaderLen:], wait)
-	if err != nil {
-		return 0, err
+	n, err := q.raw.read(b[room:], wait)
+	if err == nil {
+		return room + n, nil
 	}
-	return HeaderLen + n, nil
+	if errors.Is(err, ErrInterrupted) && !q.asked.Swap(false) {
+		err = errWoken
+	}
+	return 0, err
 }
 
 // WriteFrame sends a frame. It returns syscall.EINVAL if the kernel, or the
@@ -101,7 +117,9 @@ func (q *Queue) WriteFrame(b []byte) error {
 
 // Read waits for a packet and reads as many as there are without waiting
 // again. Segments of a super-packet that find no buffer come with the next
-// Read. A packet longer than its buffer is dropped and counted.
+// Read. A packet longer than its buffer is dropped and counted, and so is one
+// that the kernel fails to deliver: Read returns that error only after sixteen
+// in a row.
 func (q *Queue) Read(bufs [][]byte, sizes []int, offset int) (int, error) {
 	q.readMu.Lock()
 	defer q.readMu.Unlock()
@@ -112,6 +130,9 @@ func (q *Queue) Read(bufs [][]byte, sizes []int, offset int) (int, error) {
 	for n < len(bufs) {
 		if !q.rest.rest() {
 			length, err := q.readFrame(q.in, n == 0)
+			if q.lost(err) {
+				continue
+			}
 			if n > 0 && err != nil {
 				break // it will be back
 			}
@@ -119,7 +140,7 @@ func (q *Queue) Read(bufs [][]byte, sizes []int, offset int) (int, error) {
 				return 0, err
 			}
 			if !q.frame.parse(q.in[:length]) {
-				q.drops.add(causeHeader)
+				q.drops.add(q.frame.why)
 				continue
 			}
 			if q.frame.h.gso != gsoNone {
@@ -144,6 +165,21 @@ func (q *Queue) Read(bufs [][]byte, sizes []int, offset int) (int, error) {
 		n++
 	}
 	return n, nil
+}
+
+// lost counts a packet that the kernel failed to deliver, and reports whether
+// to read on.
+func (q *Queue) lost(err error) bool {
+	switch {
+	case err == nil:
+		q.failures = 0
+		return false
+	case errors.Is(err, ErrInterrupted), errors.Is(err, errNone), gone(err):
+		return false
+	}
+	q.drops.add(causeDevice)
+	q.failures++
+	return q.failures < failuresInARow
 }
 
 // Write sends packets one by one. Where offset is at least HeaderLen it uses

@@ -14,14 +14,14 @@ type Traffic struct{ Packets, Bytes uint64 }
 type Drops struct {
 	Policy    uint64 // refused by a rule, or for want of one
 	NoPolicy  uint64 // no policy yet, or it does not know the interface
-	Malformed uint64 // headers that nobody can vouch for
+	Malformed uint64 // headers that nobody can vouch for, or an IPv4 header whose checksum is wrong
 	Spoofed   uint64 // an address that the interface may not use
 	State     uint64 // fits no connection
 	Fragment  uint64 // a fragment whose datagram was refused, or is not known
 	TableFull uint64 // no room to track the connection
 	Header    uint64 // a header of virtio that lies, or asks for something unknown
 	TooBig    uint64 // above the MTU of the way out, and not to be fragmented; or above the caller's buffer
-	Device    uint64 // the device did not take it
+	Device    uint64 // the device did not take it; or a read failed, and what it was to return is lost
 }
 
 // Total is the sum.
@@ -77,6 +77,8 @@ func causeOf(why ir.Reason) cause {
 type drops [causeCount]atomic.Uint64
 
 func (d *drops) add(c cause) { d[c].Add(1) }
+
+func (d *drops) addN(c cause, n int) { d[c].Add(uint64(n)) }
 
 func (d *drops) load() Drops {
 	return Drops{
