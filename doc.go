@@ -1,7 +1,8 @@
 // Package secgroup is cloud security groups as an embeddable library: the
 // model and its validation, a compiler that turns a policy into an immutable
-// matcher, a userspace connection table, and an engine that decides packets
-// and says which rule decided and why.
+// matcher, a userspace connection table, an engine that decides packets and
+// says which rule decided and why, and backends for the Linux kernel and for
+// TUN devices.
 //
 // This package is empty; it maps the others.
 //
@@ -16,7 +17,11 @@
 //	compile/ir            the lowered program; its Eval is what a policy means
 //	conntrack             the connection table: TCP, UDP, ICMP, fragments
 //	conntrack/packet      the zero-allocation decoder
-//	enforce               Engine and Port: the verdict step by step; events, counters
+//	enforce               Engine and Port: the verdict step by step; events, counters;
+//	                      Reconciler: from a store to backends
+//	enforce/nftables      the kernel backend: renders and applies nftables rulesets
+//	enforce/tun           TUN devices, filters in front of them, a gateway between two
+//	enforce/enforcetest   the conformance suite for backends, packet builders
 //	examples              runnable programs
 //	bench                 workloads, benchmarks, the guard of the import graph
 //
@@ -34,7 +39,9 @@
 // interface, egress from it. The remote end of a rule is its peer: a CIDR, a
 // group (the addresses of its member interfaces) or an IP set. A connection has
 // an original and a reply direction, lives in a zone (one per interface), and
-// carries a mark (the number of the rule that it stands on). A packet is new,
+// carries a mark (the number of the rule that it stands on; in the kernel the
+// zone is per VPC and the mark says who allowed the connection, see
+// enforce/nftables). A packet is new,
 // established, related (an ICMP error about a connection) or invalid. An epoch
 // is a stretch of time in which nothing that was accepted came to be refused.
 //

@@ -37,7 +37,7 @@ func Example() {
 	fmt.Println(f.Interface, f.Direction, p.Tuple, err)
 	// Output:
 	// {4 0 10} and about 90 % accepted
-	// if-000000 egress tcp [fd5e::4]:40000 > [fd5e::7]:54313 <nil>
+	// if-000000 egress tcp 10.0.0.4:40000 > 126.141.163.116:58744 <nil>
 }
 
 // W100: a hundred rules in the one group of one interface.

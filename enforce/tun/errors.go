@@ -2,7 +2,6 @@ package tun
 
 import (
 	"errors"
-	"fmt"
 	"os"
 	"syscall"
 )
@@ -20,8 +19,11 @@ var (
 	ErrWrongKind  = errors.New("there is an interface of that name that is no TUN, or made for one queue where several are asked for, or the other way round")
 )
 
-// errWoken is an interrupt that Queue.wake asked for.
-var errWoken = fmt.Errorf("%w for an answer", ErrInterrupted)
+// wokenError is an interrupt that Queue.wake asked for.
+type wokenError struct{}
+
+func (wokenError) Error() string { return "interrupted for an answer" }
+func (wokenError) Unwrap() error { return ErrInterrupted }
 
 // Error says what could not be done to which interface. It wraps its cause,
 // most often a syscall.Errno.

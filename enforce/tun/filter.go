@@ -135,7 +135,7 @@ func (f *Filter) Read(bufs [][]byte, sizes []int, offset int) (int, error) {
 // own reports whether err is an interrupt that wake asked for.
 func (f *Filter) own(err error) bool {
 	if _, ok := f.device.(*Queue); ok {
-		return errors.Is(err, errWoken)
+		return errors.Is(err, wokenError{})
 	}
 	return errors.Is(err, ErrInterrupted) && f.woke.Swap(false)
 }

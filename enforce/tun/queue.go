@@ -70,7 +70,7 @@ func (q *Queue) Interrupt() {
 	q.raw.interrupt()
 }
 
-// wake is Interrupt, with errWoken.
+// wake is Interrupt, with a wokenError.
 func (q *Queue) wake() { q.raw.interrupt() }
 
 // Drops counts what Read dropped: super-packets with a header that lies, IPv4
@@ -98,7 +98,7 @@ func (q *Queue) readFrame(b []byte, wait bool) (int, error) {
 		return room + n, nil
 	}
 	if errors.Is(err, ErrInterrupted) && !q.asked.Swap(false) {
-		err = errWoken
+		err = wokenError{}
 	}
 	return 0, err
 }
