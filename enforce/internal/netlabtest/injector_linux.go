@@ -104,7 +104,9 @@ func (in *injector) open() error {
 			return os.NewSyscallError("setsockopt", err)
 		}
 	}
-	in.softnet, err = os.Open("/proc/net/softnet_stat")
+	// Of this thread's namespace: /proc/net is that of the first thread, which
+	// may be another lab's, and then ends with it.
+	in.softnet, err = os.Open("/proc/thread-self/net/softnet_stat")
 	return err
 }
 
