@@ -39,15 +39,15 @@ func TestDecode(t *testing.T) {
 	}{
 		{"SYN", unhex(t, "4500003c04ba4000400638007f0000017f000001903aaf6931209f6800000000a002ffd7fe3000000204ffd70402080a195d7b89000000000103030a"), packet.Packet{
 			Tuple: home4(6, 36922, 44905), Length: 60, L4: 20, HopLimit: 64,
-			Seq: 0x31209f68, Flags: packet.SYN, Window: 65495, HasScale: true, Scale: 10,
+			Seq: 0x31209f68, Flags: packet.SYN, Window: 65495, HasScale: true, Scale: 10, SACKPermitted: true,
 		}},
 		{"SYN-ACK", unhex(t, "4500003c0000400040063cba7f0000017f000001af69903a874e04f131209f69a012ffcbfe3000000204ffd70402080a7af05e85195d7b890103030a"), packet.Packet{
 			Tuple: home4(6, 44905, 36922), Length: 60, L4: 20, HopLimit: 64,
-			Seq: 0x874e04f1, Ack: 0x31209f69, Flags: packet.SYN | packet.ACK, Window: 65483, HasScale: true, Scale: 10,
+			Seq: 0x874e04f1, Ack: 0x31209f69, Flags: packet.SYN | packet.ACK, Window: 65483, HasScale: true, Scale: 10, SACKPermitted: true, SACK: 0x31209f69,
 		}},
 		{"data", unhex(t, "4500003604bc4000400638047f0000017f000001903aaf6931209f69874e04f280180040fe2a00000101080a195d7b897af05e856869"), packet.Packet{
 			Tuple: home4(6, 36922, 44905), Length: 54, L4: 20, HopLimit: 64, Data: 2,
-			Seq: 0x31209f69, Ack: 0x874e04f2, Flags: packet.PSH | packet.ACK, Window: 64,
+			Seq: 0x31209f69, Ack: 0x874e04f2, SACK: 0x874e04f2, Flags: packet.PSH | packet.ACK, Window: 64,
 		}},
 		{"UDP", unhex(t, "45000020561840004011e6b27f0000017f000001c5010009000cfe1f70696e67"), packet.Packet{
 			Tuple: home4(17, 50433, 9), Length: 32, L4: 20, HopLimit: 64, Data: 4,
@@ -58,11 +58,11 @@ func TestDecode(t *testing.T) {
 		}},
 		{"SYN v6", unhex(t, "60087bc4002806400000000000000000000000000000000100000000000000000000000000000001be02e24f69bcfe3100000000a002ffc4003000000204ffc40402080a180320a1000000000103030a"), packet.Packet{
 			Tuple: home6(6, 48642, 57935), Length: 80, L4: 40, HopLimit: 64,
-			Seq: 0x69bcfe31, Flags: packet.SYN, Window: 65476, HasScale: true, Scale: 10,
+			Seq: 0x69bcfe31, Flags: packet.SYN, Window: 65476, HasScale: true, Scale: 10, SACKPermitted: true,
 		}},
 		{"RST v6", unhex(t, "60009306002006400000000000000000000000000000000100000000000000000000000000000001e24fbe0275a41b9c69bcfe3580140040002800000101080af242770d180321ce"), packet.Packet{
 			Tuple: home6(6, 57935, 48642), Length: 72, L4: 40, HopLimit: 64,
-			Seq: 0x75a41b9c, Ack: 0x69bcfe35, Flags: packet.RST | packet.ACK, Window: 64,
+			Seq: 0x75a41b9c, Ack: 0x69bcfe35, SACK: 0x69bcfe35, Flags: packet.RST | packet.ACK, Window: 64,
 		}},
 		{"port unreachable v6", unhex(t, "60000708003c3a400000000000000000000000000000000100000000000000000000000000000001010475b900000000600c793d000c11400000000000000000000000000000000100000000000000000000000000000001bf2d0009000c001f70696e67"), packet.Packet{
 			Tuple: home6(58, 0, 0), Inner: packet.Quote{Tuple: home6(17, 48941, 9)},
@@ -205,6 +205,38 @@ func TestAllocs(t *testing.T) {
 			}
 			if (err == nil) != tt.accept {
 				t.Errorf("accept is %v, got %v", tt.accept, err)
+			}
+		})
+	}
+}
+
+// TestSACK: the highest right edge of the first list of blocks counts, modulo
+// 2^32, and broken options count for nothing.
+func TestSACK(t *testing.T) {
+	const ack = 0x05060708 // as tcp has it
+	for _, tt := range []struct {
+		name    string
+		options string
+		want    uint32
+	}{
+		{"none", "", ack},
+		{"timestamp", "0101080a0000000100000002", ack},
+		{"one block", "0101050a0506070a05060710", 0x05060710},
+		{"the second is higher", "010105120506070a050607100506072005060730", 0x05060730},
+		{"the first is higher", "010105120506072005060730" + "0506070a05060710", 0x05060730},
+		{"behind a timestamp", "0101080a0000000100000002" + "0101050a0506070a05060710", 0x05060710},
+		{"a second list", "050a0506070a05060710" + "050a0506072005060730" + "00000000", 0x05060710},
+		{"below the acknowledgement (RFC 2883)", "0101050a0506060005060700", ack},
+		{"half the numbers ahead", "0101050a8506070085060708", ack},
+		{"a length that is no multiple of 8", "050b0506070a0506071000" + "00", ack},
+		{"without a block", "0502" + "0101", ack},
+		{"cut off", "05120506070a05060710" + "0000", ack},
+		{"behind the end", "00000000050a0506070a050607100000", ack},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			p, err := decode(t, ip4(6, tcp(packet.ACK, unhex(t, tt.options), nil)))
+			if err != nil || p.SACK != tt.want || p.SACKPermitted {
+				t.Fatalf("%v, SACK %#x, want %#x", err, p.SACK, tt.want)
 			}
 		})
 	}

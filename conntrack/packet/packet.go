@@ -36,7 +36,16 @@ type Tuple struct {
 // no pointers into the decoded bytes. Methods only read it; Decode into it
 // must not run beside them.
 type Packet struct {
-	Tuple  Tuple
+	Tuple Tuple
+
+	// SourceRoute reports that the destination may not be where the packet
+	// ends: a loose or strict source route option (RFC 7126 4.3, 4.4), or an
+	// IPv6 routing header with segments left.
+	SourceRoute bool
+
+	// SACKPermitted is that option of a TCP segment with SYN (RFC 2018 2).
+	SACKPermitted bool
+
 	Inner  Quote  // what an ICMP error quotes; its Tuple.Family is 0 for every other packet
 	Length uint32 // bytes of the IP packet, header included; what the IP header says
 
@@ -72,10 +81,9 @@ type Packet struct {
 	HasScale bool
 	Scale    uint8
 
-	// SourceRoute reports that the destination may not be where the packet
-	// ends: a loose or strict source route option (RFC 7126 4.3, 4.4), or an
-	// IPv6 routing header with segments left.
-	SourceRoute bool
+	// SACK is the highest sequence number that a TCP segment acknowledges:
+	// Ack, or the right edge of a SACK block beyond it (RFC 2018 3).
+	SACK uint32
 }
 
 // Quote is the packet that an ICMP error quotes. Sizes are not checked: an

@@ -89,20 +89,27 @@ func (p *Packet) tcp(d []byte) Error {
 	p.Flags = d[13]
 	p.Window = binary.BigEndian.Uint16(d[14:])
 	p.Data = uint32(len(d) - header)
-	if p.Flags&SYN != 0 && header > headerTCP {
-		p.scale(d[headerTCP:header])
+	p.SACK = p.Ack
+	if header > headerTCP {
+		p.options(d[headerTCP:header])
 	}
 	return 0
 }
 
-// scale looks for the window scale option. It reads broken options as
-// endpoints do: what stands before the broken one counts, and of two window
-// scales the last.
-func (p *Packet) scale(o []byte) {
+// options looks for window scale, SACK permitted and SACK. It reads broken
+// options as endpoints do: what stands before the broken one counts, of two
+// window scales the last, of two lists of SACK blocks the first.
+func (p *Packet) options(o []byte) {
 	const (
-		end, nop, windowScale = 0, 1, 3
-		maxShift              = 14
+		end, nop, windowScale, sackPermitted, sack = 0, 1, 3, 4, 5
+
+		maxShift = 14
 	)
+	// Most segments carry a timestamp and nothing else (RFC 7323, appendix A).
+	if len(o) == 12 && binary.BigEndian.Uint32(o) == 0x0101080a {
+		return
+	}
+	syn, first := p.Flags&SYN != 0, true
 	for len(o) > 0 && o[0] != end {
 		if o[0] == nop {
 			o = o[1:]
@@ -111,8 +118,18 @@ func (p *Packet) scale(o []byte) {
 		if len(o) < 2 || o[1] < 2 || int(o[1]) > len(o) {
 			return
 		}
-		if o[0] == windowScale && o[1] == 3 {
+		switch {
+		case o[0] == windowScale && o[1] == 3 && syn:
 			p.HasScale, p.Scale = true, min(o[2], maxShift)
+		case o[0] == sackPermitted && o[1] == 2 && syn:
+			p.SACKPermitted = true
+		case o[0] == sack && o[1] >= 10 && o[1]%8 == 2 && first:
+			first = false
+			for b := o[2:o[1]]; len(b) > 0; b = b[8:] {
+				if edge := binary.BigEndian.Uint32(b[4:]); int32(edge-p.SACK) > 0 {
+					p.SACK = edge
+				}
+			}
 		}
 		o = o[o[1]:]
 	}
