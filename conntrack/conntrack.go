@@ -12,8 +12,9 @@
 //
 // # Caveats
 //
-// TCP sequence numbers and windows are not verified yet: a segment that fits
-// the state of its connection is taken as part of it.
+// A segment of TCP must fit the windows of its connection as well as its state:
+// see [Options].TCPLiberal. Who sees all of a connection's segments (someone on
+// its path) can still forge one that fits.
 //
 // A connection is what its addresses, ports, protocol and zone say it is.
 // Payload is never looked at, so no application protocol (FTP, SIP …) opens a

@@ -122,11 +122,9 @@ func (e *Entry) Total() (packets, bytes uint64) {
 }
 
 // entry is one slot of a shard: 128 bytes, two cache lines. It holds no
-// pointer, so the collector does not look into slabs.
-//
-// TCP window tracking will need about 16 bytes more (highest sequence and
-// window per direction); Created in coarse units and 32-bit packet counts with
-// a spill would pay for it.
+// pointer, so the collector does not look into slabs. The window of a TCP
+// connection lies beside it, in a slab of its own under the same id: other
+// protocols do not pay for it, and entries stay aligned to cache lines.
 type entry struct {
 	key
 	hash  uint32
@@ -152,6 +150,8 @@ const (
 	flagCrossed                            // TCP: both sides sent a SYN
 	flagAnswerReply                        // TCP: the SYN-ACK came in the reply direction
 	flagCloserReply                        // TCP: the first FIN came in the reply direction
+	flagLoose                              // TCP: picked up in the middle, windows unknown
+	flagDead                               // TCP: reset before it was answered; only a SYN has a use for it
 )
 
 func (e *entry) opener() Side { return Side(e.flags & flagLocal) }

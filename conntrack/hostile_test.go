@@ -17,6 +17,10 @@ func TestHostile(t *testing.T) {
 	connect := func(g *gate) []string {
 		return []string{g.out(tcp(in, out, "S")), g.in(tcp(out, in, "SA")), g.out(tcp(in, out, "A"))}
 	}
+	// numbered is connect with numbers: the opener's first is 1000, the other's 5000.
+	numbered := func(g *gate, client, server uint16) []string {
+		return []string{g.out(seg(in, out, "S", 1000, 0, 0, client)), g.in(seg(out, in, "SA", 5000, 1001, 0, server)), g.out(seg(in, out, "A", 1001, 5001, 0, client))}
+	}
 	closing := func(g *gate) []string {
 		return []string{g.out(tcp(in, out, "FA")), g.in(tcp(out, in, "FA")), g.out(tcp(in, out, "A"))}
 	}
@@ -132,6 +136,110 @@ func TestHostile(t *testing.T) {
 			return append(append(connect(g), closing(g)...), g.in(tcp(out, in, "S")))
 		}},
 		{"TCP-25", "A A A A A A", func(g *gate) []string { return append(connect(g), connect(g)...) }},
+		// The cases with numbers: c is the opener inside (first number 1000), s the
+		// service outside (5000), windows 8192 where nothing else is said.
+		{"TCP-06", "A A A A A A", func(g *gate) []string {
+			// Whether a checksum is right is not for the table to say; what
+			// carries a wrong one never gets here.
+			return append(numbered(g, 8192, 8192), g.out(seg(in, out, "PA", 1001, 5001, 100, 8192)), g.in(seg(out, in, "A", 5001, 1101, 0, 8192)), g.out(seg(in, out, "A", 1101, 5001, 0, 8192)))
+		}},
+		{"TCP-07", "A A A D D A", func(g *gate) []string {
+			return append(numbered(g, 8192, 8192),
+				g.in(seg(out, in, "PA", 5001+1_000_000, 1001, 100, 8192)),
+				g.in(seg(out, in, "PA", 5001+8192*2+1, 1001, 100, 8192)),
+				g.in(seg(out, in, "PA", 5001, 1001, 100, 8192)))
+		}},
+		{"TCP-08", "A A A D D A", func(g *gate) []string {
+			return append(numbered(g, 8192, 8192),
+				g.in(seg(out, in, "A", 5001, 1002, 0, 8192)),
+				g.in(seg(out, in, "PA", 5001, 900_000, 10, 8192)),
+				g.in(seg(out, in, "PA", 5001, 1001, 10, 8192)))
+		}},
+		{"TCP-09", "A A A A A A A D D A A D A A A", func(g *gate) []string {
+			v := append(numbered(g, 8192, 8192),
+				g.out(seg(in, out, "PA", 1001, 5001, 100, 8192)),
+				g.in(seg(out, in, "PA", 5001, 1101, 1000, 8192)),
+				g.out(seg(in, out, "A", 1101, 6001, 0, 8192)),
+				g.in(seg(out, in, "PA", 6001, 1101, 100, 8192)),
+				g.in(seg(out, in, "R", 5500, 0, 0, 0)),            // below the window
+				g.in(seg(out, in, "R", 6001+1_000_000, 0, 0, 0)),  // far beyond
+				g.in(seg(out, in, "R", 6001+500, 0, 0, 0)),        // inexact: the endpoint is asked
+				g.in(seg(out, in, "RA", 6001+501, 1101, 0, 0)),    // again
+				g.in(seg(out, in, "RA", 6001+501, 900_000, 0, 0)), // and with an impossible acknowledgement
+				g.out(seg(in, out, "A", 1101, 6101, 0, 8192)),     // the challenge ACK
+				g.in(seg(out, in, "PA", 6101, 1101, 100, 8192)))   // and it lives
+			require.Equal(t, StatusEstablished, g.status())
+			v = append(v, g.in(seg(out, in, "R", 6101, 0, 0, 0))) // exact
+			require.Equal(t, StatusClose, g.status())
+			return v
+		}},
+		{"TCP-14", strings.TrimSpace(strings.Repeat("A ", 15)), func(g *gate) []string {
+			c, s := uint32(1<<32-50), uint32(1<<32-2000)
+			v := []string{g.out(seg(in, out, "S", c, 0, 0, 8192)), g.in(seg(out, in, "SA", s, c+1, 0, 8192)), g.out(seg(in, out, "A", c+1, s+1, 0, 8192))}
+			for c, s = c+1, s+1; len(v) < 15; c, s = c+100, s+1000 {
+				v = append(v, g.out(seg(in, out, "PA", c, s, 100, 8192)), g.in(seg(out, in, "PA", s, c+100, 1000, 8192)))
+			}
+			return v
+		}},
+		{"TCP-15", "A A A A A A D", func(g *gate) []string {
+			syn, synAck := seg(in, out, "S", 1000, 0, 0, 65535), seg(out, in, "SA", 5000, 1001, 0, 65535)
+			syn.HasScale, syn.Scale, synAck.HasScale, synAck.Scale = true, 7, true, 7
+			return []string{g.out(syn), g.in(synAck), g.out(seg(in, out, "A", 1001, 5001, 0, 65535)),
+				g.in(seg(out, in, "A", 5001, 1001, 60_000, 502)),
+				g.in(seg(out, in, "A", 5001+474_000, 1001, 60_000, 502)), // 534 kB in flight
+				g.in(seg(out, in, "A", 5001+65535<<7, 1001, 1, 502)),
+				g.in(seg(out, in, "A", 5001+65535<<8, 1001, 1, 502))}
+		}},
+		{"TCP-16", "A A A D", func(g *gate) []string {
+			syn := seg(in, out, "S", 1000, 0, 0, 8192)
+			syn.HasScale, syn.Scale = true, 14
+			return []string{g.out(syn), g.in(seg(out, in, "SA", 5000, 1001, 0, 8192)), g.out(seg(in, out, "A", 1001, 5001, 0, 8192)),
+				g.in(seg(out, in, "PA", 5001+100_000, 1001, 100, 8192))}
+		}},
+		{"TCP-17", "A A A A A A A A", func(g *gate) []string {
+			return append(numbered(g, 8192, 1),
+				g.out(seg(in, out, "A", 1001, 5001, 0, 0)),    // the window closes
+				g.in(seg(out, in, "A", 5001, 1001, 1, 8192)),  // a probe of one byte
+				g.out(seg(in, out, "A", 1001, 5001, 0, 0)),    // still closed
+				g.in(seg(out, in, "A", 5000, 1001, 0, 8192)),  // keepalive below what is acknowledged
+				g.out(seg(in, out, "A", 1001, 5002, 0, 8192))) // open again
+		}},
+		{"TCP-18/numbers", "A D D D A", func(g *gate) []string {
+			return []string{g.out(seg(in, out, "S", 1000, 0, 0, 8192)),
+				g.in(seg(out, in, "R", 1001, 0, 0, 0)), g.in(seg(out, in, "RA", 0, 0, 0, 1)), g.in(seg(out, in, "RA", 0, 1002, 0, 1)),
+				g.in(seg(out, in, "RA", 0, 1001, 0, 1))}
+		}},
+		{"TCP-18/data", "A D A", func(g *gate) []string { // RFC 7413: the SYN's data may be acknowledged, or not
+			return []string{g.out(seg(in, out, "S", 1000, 0, 100, 8192)), g.in(seg(out, in, "RA", 0, 1000, 0, 1)), g.in(seg(out, in, "RA", 0, 1001, 0, 1))}
+		}},
+		{"TCP-19/higher", "A A A A", func(g *gate) []string {
+			return []string{g.out(seg(in, out, "S", 1000, 0, 0, 8192)), g.out(seg(in, out, "S", 900_000, 0, 0, 8192)),
+				g.in(seg(out, in, "SA", 5000, 900_001, 0, 8192)), g.out(seg(in, out, "A", 900_001, 5001, 0, 8192))}
+		}},
+		{"TCP-19/lower", "A A A A", func(g *gate) []string {
+			return []string{g.out(seg(in, out, "S", 900_000, 0, 0, 8192)), g.out(seg(in, out, "S", 1000, 0, 0, 8192)),
+				g.in(seg(out, in, "SA", 5000, 1001, 0, 8192)), g.out(seg(in, out, "A", 1001, 5001, 0, 8192))}
+		}},
+		{"TCP-22/numbers", "A A A A A A A A A A A", func(g *gate) []string {
+			return append(append(numbered(g, 8192, 8192),
+				g.out(seg(in, out, "FA", 1001, 5001, 0, 8192)), g.in(seg(out, in, "FA", 5001, 1002, 0, 8192)), g.out(seg(in, out, "A", 1002, 5002, 0, 8192)),
+				g.out(seg(in, out, "S", 70_000, 0, 0, 8192)), g.in(seg(out, in, "SA", 5002, 1001, 0, 8192))), // an answer to the old one: the opener resets it
+				g.in(seg(out, in, "SA", 800_000, 70_001, 0, 8192)), g.out(seg(in, out, "A", 70_001, 800_001, 0, 8192)), g.in(seg(out, in, "PA", 800_001, 70_001, 50, 8192)))
+		}},
+		{"TCP-25/numbers", "A A A A A A A", func(g *gate) []string {
+			// The server forgot the connection and takes the new one.
+			v := append(numbered(g, 8192, 8192), g.out(seg(in, out, "S", 3_000_000, 0, 0, 8192)),
+				g.in(seg(out, in, "SA", 9_000_000, 3_000_001, 0, 8192)))
+			require.Equal(t, StatusSynRecv, g.status())
+			return append(v, g.out(seg(in, out, "A", 3_000_001, 9_000_001, 0, 8192)), g.in(seg(out, in, "PA", 9_000_001, 3_000_001, 100, 8192)))
+		}},
+		{"TCP-25/challenge", "A A A A A A", func(g *gate) []string {
+			// The server still has it: challenge ACK, and the opener resets.
+			v := append(numbered(g, 8192, 8192), g.out(seg(in, out, "S", 3_000_000, 0, 0, 8192)),
+				g.in(seg(out, in, "A", 5001, 1001, 0, 8192)), g.out(seg(in, out, "R", 1001, 0, 0, 0)))
+			require.Equal(t, StatusClose, g.status())
+			return v
+		}},
 		{"UDP-03", "A D D A D", func(g *gate) []string {
 			return []string{g.out(udp(in, out)), g.in(udp(outside+":81", in)), g.in(udp(stranger+":80", in)), g.in(udp(out, in)), g.in(udp(out, inside+":4001"))}
 		}},
@@ -205,5 +313,24 @@ func TestHostileReuse(t *testing.T) {
 			require.Equal(t, []End{EndReplaced}, ends)
 			require.Equal(t, 1, g.Len())
 		})
+	}
+}
+
+// TestLiberal: with TCPLiberal numbers refuse nothing but a stale RST, and what
+// flags say holds.
+func TestLiberal(t *testing.T) {
+	const in, out = inside + ":4000", outside + ":80"
+	for _, liberal := range []bool{false, true} {
+		g := &gate{Table: NewTable(Options{TCPLiberal: liberal})}
+		far := map[bool]string{false: "D", true: "A"}[liberal]
+		require.Equal(t, "A", g.out(seg(in, out, "S", 1000, 0, 0, 100)))
+		require.Equal(t, "A", g.in(seg(out, in, "SA", 5000, 1001, 0, 100)))
+		require.Equal(t, "A", g.out(seg(in, out, "A", 1001, 5001, 0, 100)))
+		require.Equal(t, far, g.in(seg(out, in, "PA", 900_000, 1001, 100, 100)))
+		require.Equal(t, far, g.in(seg(out, in, "PA", 5001, 900_000, 100, 100)))
+		require.Equal(t, "D", g.in(seg(out, in, "R", 4000, 0, 0, 100)), "TCP-09")
+		require.Equal(t, "D", g.in(seg(out, in, "S", 5001, 0, 0, 100)), "TCP-11")
+		require.Equal(t, far, g.in(seg(out, in, "FA", 900_000, 900_000, 0, 100)))
+		require.Equal(t, map[bool]Status{false: StatusEstablished, true: StatusFinWait}[liberal], g.status())
 	}
 }

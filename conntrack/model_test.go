@@ -10,6 +10,7 @@ import (
 // connection instead of a state machine. It is the oracle of the property tests.
 type model struct {
 	loose      bool
+	liberal    bool
 	max, zone  int
 	times      Timeouts
 	clock      Time // latest time seen
@@ -48,7 +49,7 @@ type modelEntry struct {
 
 func newModel(o Options) *model {
 	o = o.withDefaults()
-	return &model{loose: o.TCPLoose, max: o.MaxEntries, zone: o.MaxPerZone, times: o.Timeouts, m: map[modelKey]*modelEntry{}}
+	return &model{loose: o.TCPLoose, liberal: o.TCPLiberal, max: o.MaxEntries, zone: o.MaxPerZone, times: o.Timeouts, m: map[modelKey]*modelEntry{}}
 }
 
 // tick reads the caller's clock.
@@ -135,7 +136,7 @@ func (m *model) track(now Time, z Zone, from Side, p *packet.Packet) result {
 	m.tick(now)
 	e := m.live(k)
 	if e == nil {
-		if what == "answer" || p.Tuple.Proto == 6 && modelStart(p.Flags, m.loose) == nil {
+		if what == "answer" || p.Tuple.Proto == 6 && modelStart(p, m.loose) == nil {
 			return result{}
 		}
 		return result{conn: Conn{State: New, Opener: from}}
@@ -146,7 +147,7 @@ func (m *model) track(now Time, z Zone, from Side, p *packet.Packet) result {
 	}
 	extend := true
 	if e.tcp != nil {
-		switch e.tcp.step(d, p.Flags) {
+		switch e.tcp.step(d, p, e, m.liberal) {
 		case refused:
 			return result{}
 		case reopens:
@@ -184,7 +185,7 @@ func (m *model) insert(z Zone, from Side, p *packet.Packet, mark Mark, epoch uin
 	m.generation++
 	e := &modelEntry{orig: p.Tuple, opener: from, mark: mark, epoch: epoch, query: k.query, code: k.code, created: m.clock, seen: m.clock, generation: m.generation}
 	if p.Tuple.Proto == 6 {
-		e.tcp = modelStart(p.Flags, m.loose)
+		e.tcp = modelStart(p, m.loose)
 	}
 	e.packets[0], e.bytes[0] = 1, uint64(p.Length)
 	e.expires = m.clock + Time(m.timeout(e))
@@ -261,23 +262,40 @@ type modelTCP struct {
 	first     Dir  // sent the first FIN
 	finAcked  bool // the first FIN was
 	allAcked  bool // both were
-	reset     bool
+	gone      bool // reset
+	dead      bool // before an answer
+	again2    bool // a SYN in the middle started it again
+
+	end    [2]modelEnd
+	last   modelSeg
+	thrown modelSeg // the last SYN of the opener that was let through
+	await  bool     // a challenge ACK may answer it
 }
 
-func modelStart(flags uint8, loose bool) *modelTCP {
+func modelStart(p *packet.Packet, loose bool) *modelTCP {
+	flags := p.Flags
 	const others = packet.SYN | packet.FIN | packet.RST | packet.ACK
 	switch {
 	case flags&others == packet.SYN:
-		return &modelTCP{syn: [2]bool{true, false}}
+		h := &modelTCP{syn: [2]bool{true, false}}
+		h.last = h.seg(Original, p)
+		h.end[0].open(h.last)
+		return h
 	case flags&others == packet.ACK && loose:
-		return &modelTCP{adopted: true}
+		h := &modelTCP{adopted: true}
+		h.last = h.seg(Original, p)
+		h.end[0].open(h.last)
+		h.end[0].may += h.end[0].window
+		h.end[0].sacks, h.end[1].sacks = true, true
+		h.end[0].scales, h.end[0].scale = false, 0
+		return h
 	}
 	return nil
 }
 
 func (h *modelTCP) status() Status {
 	switch {
-	case h.reset:
+	case h.gone:
 		return StatusClose
 	case h.allAcked:
 		return StatusTimeWait
@@ -287,7 +305,7 @@ func (h *modelTCP) status() Status {
 		return StatusCloseWait
 	case h.fin[0] || h.fin[1]:
 		return StatusFinWait
-	case h.handshake || h.adopted:
+	case h.handshake || h.adopted && !h.again2:
 		return StatusEstablished
 	case h.synAck[0] || h.synAck[1]:
 		return StatusSynRecv
@@ -297,32 +315,110 @@ func (h *modelTCP) status() Status {
 	return StatusSynSent
 }
 
-// step records a segment.
-func (h *modelTCP) step(d Dir, flags uint8) outcome {
-	has := func(f uint8) bool { return flags&f != 0 }
-	syn, fin, rst, ack, urg := has(packet.SYN), has(packet.FIN), has(packet.RST), has(packet.ACK), has(packet.URG)
-	if syn && (fin || rst) || fin && (rst || !ack) || !syn && !rst && !ack || urg && (rst || syn && ack) {
+// step records a segment, if its numbers fit.
+func (h *modelTCP) step(d Dir, p *packet.Packet, e *modelEntry, liberal bool) outcome {
+	liberal = liberal || h.adopted
+	s, st, assured := h.seg(d, p), h.status(), e.assured
+	urg := p.Flags&packet.URG != 0
+	if s.syn && (s.fin || s.rst) || s.fin && (s.rst || !s.ack) || !s.syn && !s.rst && !s.ack || urg && (s.rst || s.syn && s.ack) {
 		return refused
 	}
-	opening := !h.reset && !h.adopted && !h.synAck[0] && !h.synAck[1]
-	over := h.reset || h.allAcked
+	if h.dead && !(s.syn && !s.ack) {
+		return refused
+	}
+	before := *h
+	synSent := st == StatusSynSent
+	var o outcome
+	switch {
+	case synSent && s.kind == segSyn && d == Original && s.end < h.end[0].said:
+		o = passed
+	case synSent && s.kind == segSynAck && d == Reply && uint32(h.end[0].said) != h.last.rawEnd && h.answers(s):
+		h.again()
+		s = h.seg(d, p)
+		o = h.flags(s, e)
+	case st == StatusLastAck && s.kind == segAck && d == h.first && h.last.kind == segSyn && h.last.from != d && h.await:
+		h.await, before.await = false, false
+		o = passed
+	case s.rst && st == StatusClose:
+		return passed
+	case s.rst:
+		if synSent && d == Reply {
+			behind := uint32(h.end[0].said) - s.rawAck
+			if !s.ack || int64(behind) > h.end[0].synLen && !h.answers(s) {
+				return refused
+			}
+		}
+		passes, closes := h.reset(s, st, assured, liberal)
+		switch {
+		case !passes:
+			return refused
+		case !closes:
+			return passed
+		}
+		h.gone, h.dead, h.last = true, !e.replied, h.remember(s)
+		return moved
+	default:
+		o = h.flags(s, e)
+	}
+	if o == passed && s.kind == segSynAck && h.answers(s) {
+		h.again()
+		adopted := h.adopted
+		*h = modelTCP{syn: [2]bool{true, false}, end: h.end, last: h.last, thrown: h.thrown, await: h.await, adopted: adopted, again2: true}
+		h.synAck[d] = true
+		s, o = h.seg(d, p), moved
+	}
+	switch {
+	case o == passed:
+		*h = before
+		old := h.last
+		h.last = s
+		h.last.rawAck = old.rawAck
+		if s.kind == segSyn && d == Original {
+			h.thrown, h.await = s, st == StatusLastAck
+		}
+		if synSent && s.kind == segAck && d == Reply {
+			h.last.rawAck = s.rawAck
+		}
+		return passed
+	case o != moved:
+		*h = before
+		return o
+	}
+	fit, n := h.judge(s, st)
+	if fit == "in" || fit == "near" && n[d].said != h.end[d].said && h.end[d].opened && !s.syn {
+		h.end, before.end = n, n
+	}
+	if fit != "in" && !liberal {
+		*h = before
+		if fit == "near" {
+			return passed
+		}
+		return refused
+	}
+	h.last = h.remember(s)
+	return moved
+}
+
+// remember returns what s leaves behind as the last segment.
+func (h *modelTCP) remember(s modelSeg) modelSeg {
+	if s.kind == segSyn || s.kind == segAck {
+		return s
+	}
+	l := h.last
+	l.kind, l.from = s.kind, s.from
+	return l
+}
+
+// flags records what the flags of a segment say.
+func (h *modelTCP) flags(s modelSeg, _ *modelEntry) outcome {
+	d := s.from
+	opening := !h.gone && (!h.adopted || h.again2) && !h.synAck[0] && !h.synAck[1]
+	over := h.gone || h.allAcked
 	crossed := h.syn[0] && h.syn[1]
 	closing := h.fin[0] || h.fin[1]
 	answered := (h.synAck[0] || h.synAck[1]) && !h.handshake && !closing && !over
 	switch {
-	case rst && h.reset:
-		return passed
-	case rst && opening && !ack:
-		if crossed {
-			return passed
-		}
-		if d == Reply {
-			return refused
-		}
-		h.reset = true
-	case rst:
-		h.reset = true
-	case syn && !ack:
+	case s.syn && !s.ack:
 		if over {
 			return reopens
 		}
@@ -330,28 +426,33 @@ func (h *modelTCP) step(d Dir, flags uint8) outcome {
 			h.syn[d] = true
 			return moved
 		}
-		if d == Reply && !(answered && crossed) {
+		if d == Original {
+			return passed
+		}
+		if !(answered && crossed) {
 			return refused
 		}
-		return passed
-	case syn:
+	case s.syn:
 		if over || d == Original && !crossed {
 			return refused
 		}
 		if !opening && !answered {
 			return passed
 		}
-		if h.synAck[1-d] {
+		switch {
+		case h.synAck[1-d]:
 			h.handshake = true
-		} else {
+		case h.synAck[d] && d == Reply:
+			return passed
+		default:
 			h.synAck[d] = true
 		}
-	case fin:
+	case s.fin:
 		if opening {
 			return refused
 		}
-		if h.reset {
-			return passed
+		if h.gone {
+			return moved
 		}
 		if !closing {
 			h.first = d
@@ -361,10 +462,11 @@ func (h *modelTCP) step(d Dir, flags uint8) outcome {
 		if opening && d == Original {
 			return refused
 		}
-		if opening || h.reset {
+		if opening {
 			return passed
 		}
 		switch {
+		case h.gone:
 		case answered:
 			h.handshake = h.handshake || h.synAck[1-d]
 		case h.fin[0] && h.fin[1]:

@@ -32,6 +32,7 @@ func newHarness(rt *rapid.T) *harness {
 		MaxPerZone: rapid.SampledFrom([]int{0, 2, 5}).Draw(rt, "perZone"),
 		Shards:     rapid.SampledFrom([]int{1, 4}).Draw(rt, "shards"),
 		TCPLoose:   rapid.Bool().Draw(rt, "loose"),
+		TCPLiberal: rapid.IntRange(0, 3).Draw(rt, "liberal") == 0,
 	}
 	h := &harness{rt: rt, m: newModel(o), back: o.Shards == 1, whole: o.Shards == 1}
 	o.OnEnd = h.onEnd
@@ -69,7 +70,7 @@ var universe = struct{ protos, flags []uint8 }{
 }
 
 // packet draws a packet of a small universe, so that packets meet.
-func (h *harness) packet(from Side) *packet.Packet {
+func (h *harness) packet(z Zone, from Side) *packet.Packet {
 	rt := h.rt
 	p := &packet.Packet{Length: uint32(rapid.IntRange(20, 100).Draw(rt, "length"))}
 	p.Tuple = h.tuple(from)
@@ -82,6 +83,7 @@ func (h *harness) packet(from Side) *packet.Packet {
 		if p.Flags = rapid.SampledFrom(universe.flags).Draw(rt, "flags"); rapid.IntRange(0, 9).Draw(rt, "odd") == 9 {
 			p.Flags = rapid.Uint8().Draw(rt, "any")
 		}
+		h.numbers(z, from, p)
 	case 1, 58:
 		p.ICMPType = rapid.SampledFrom(types).Draw(rt, "type")
 		p.ICMPCode = rapid.Uint8Range(0, 1).Draw(rt, "code")
@@ -92,6 +94,36 @@ func (h *harness) packet(from Side) *packet.Packet {
 		}
 	}
 	return p
+}
+
+// numbers draws the numbers and options of a segment, most of them near those
+// that its connection has come to.
+func (h *harness) numbers(z Zone, from Side, p *packet.Packet) {
+	rt := h.rt
+	k, _ := h.m.key(z, from, p.Tuple, 0, 0)
+	edges := []uint32{0, 1, 1 << 30, 1<<32 - 5}
+	p.Seq, p.Ack = rapid.SampledFrom(edges).Draw(rt, "seq"), rapid.SampledFrom(edges).Draw(rt, "ack")
+	if e := h.m.m[k]; e != nil && e.tcp != nil {
+		d := Original
+		if from != e.opener {
+			d = Reply
+		}
+		off := rapid.SampledFrom([]int64{0, 0, 0, 0, 0, 0, -1, 1, -10, 10, 1000, -70000, 70000, -1 << 29, 1 << 29})
+		p.Seq = uint32(e.tcp.end[d].said + off.Draw(rt, "seq off"))
+		p.Ack = uint32(e.tcp.end[1-d].said + off.Draw(rt, "ack off"))
+		if p.Flags&packet.RST != 0 && rapid.Bool().Draw(rt, "exact") {
+			p.Seq = uint32(e.tcp.end[1-d].acked)
+		}
+	}
+	p.SACK = p.Ack + rapid.SampledFrom([]uint32{0, 0, 0, 10, 2000}).Draw(rt, "sack")
+	p.Window = rapid.SampledFrom([]uint16{0, 1, 1000, 65535}).Draw(rt, "window")
+	p.Data = rapid.SampledFrom([]uint32{0, 0, 0, 1, 1000}).Draw(rt, "data")
+	if p.Flags&packet.SYN != 0 && rapid.Bool().Draw(rt, "options") {
+		p.HasScale, p.SACKPermitted = rapid.Bool().Draw(rt, "scales"), rapid.Bool().Draw(rt, "permits")
+		if p.HasScale {
+			p.Scale = rapid.SampledFrom([]uint8{0, 1, 7, 14}).Draw(rt, "shift")
+		}
+	}
 }
 
 func (h *harness) tuple(from Side) Tuple {
@@ -137,7 +169,7 @@ func (h *harness) hold(c Conn, e *modelEntry) {
 
 func (h *harness) track() {
 	z, from := h.zone(), h.side()
-	h.trackPacket(z, from, h.packet(from))
+	h.trackPacket(z, from, h.packet(z, from))
 }
 
 func (h *harness) trackPacket(z Zone, from Side, p *packet.Packet) result {
@@ -155,13 +187,21 @@ func (h *harness) trackPacket(z Zone, from Side, p *packet.Packet) result {
 func (h *harness) flow() {
 	z, from := h.zone(), h.side()
 	t := h.tuple(from)
-	p := &packet.Packet{Tuple: t, Length: 40}
 	rev := reverse(t)
+	next := [2]uint32{rapid.SampledFrom([]uint32{1, 1<<32 - 2}).Draw(h.rt, "isn"), 1 << 30}
+	scale := rapid.SampledFrom([]uint8{0, 7}).Draw(h.rt, "scale")
 	steps := []uint8{packet.SYN, packet.SYN | packet.ACK, packet.ACK, packet.FIN | packet.ACK, packet.ACK, packet.FIN | packet.ACK, packet.ACK}
 	sides := []Side{0, 1, 0, 0, 1, 1, 0}
 	for i := range rapid.IntRange(2, len(steps)).Draw(h.rt, "steps") {
-		p.Flags = steps[i]
-		p.Tuple, p.ICMPType = t, 8
+		d := sides[i]
+		p := &packet.Packet{Tuple: t, Length: 40, ICMPType: 8}
+		if t.Proto == packet.ProtoTCP {
+			p.Flags, p.Seq, p.Ack, p.SACK, p.Window = steps[i], next[d], next[1-d], next[1-d], 1000
+			if p.Flags&packet.SYN != 0 {
+				p.HasScale, p.Scale, p.SACKPermitted = true, scale, true
+			}
+			next[d] = endOf(p)
+		}
 		if sides[i] == 1 {
 			p.Tuple, p.ICMPType = rev, 0
 		}
@@ -174,7 +214,7 @@ func (h *harness) flow() {
 
 func (h *harness) commit() {
 	z, from := h.zone(), h.side()
-	h.commitPacket(z, from, h.packet(from))
+	h.commitPacket(z, from, h.packet(z, from))
 }
 
 func (h *harness) commitPacket(z Zone, from Side, p *packet.Packet) {

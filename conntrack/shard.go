@@ -6,7 +6,8 @@ import (
 	"example.com/secgroup/conntrack/packet"
 )
 
-// chunkSize is by how many entries a slab grows: 32 KiB. Entries never move.
+// chunkSize is by how many entries a slab grows: 32 KiB, and 12 KiB for the
+// windows of TCP. Entries never move.
 const chunkSize = 256
 
 // shard is a part of the table with its own lock, slab and index. Shards share
@@ -28,10 +29,13 @@ type shardState struct {
 	heads []uint32 // by bucket, the id of its first entry; 0 is none. Its size is fixed: nothing is ever rehashed.
 	// chunks is the slab. Ids count from 1; those above 1..used were never given out.
 	chunks []*[chunkSize]entry
-	used   uint32 // ids given out so far
-	free   uint32 // first id of the list of free slots
-	hand   uint32 // where eviction looks next
-	stats  Stats
+	// windows is the slab of TCP windows, by the same ids; a chunk is nil until
+	// the first TCP connection has an entry in its like.
+	windows []*[chunkSize]window
+	used    uint32 // ids given out so far
+	free    uint32 // first id of the list of free slots
+	hand    uint32 // where eviction looks next
+	stats   Stats
 
 	ended   Entry // handed to OnEnd; kept here so that no call allocates
 	visited Entry // handed to Update's callback
@@ -40,6 +44,12 @@ type shardState struct {
 func (s *shardState) at(id uint32) *entry {
 	id--
 	return &s.chunks[id/chunkSize][id%chunkSize]
+}
+
+// window returns the window of the entry id, which is of TCP.
+func (s *shardState) window(id uint32) *window {
+	id--
+	return &s.windows[id/chunkSize][id%chunkSize]
 }
 
 // find returns the live entry of k, or nil. It frees an expired one that it
@@ -89,7 +99,7 @@ func (s *shardState) track(now Time, k *key, hash uint32, c class, from Side, p 
 	d := e.dir(from)
 	o := moved
 	if k.proto == packet.ProtoTCP {
-		if o = e.tcp(d, p.Flags); o == refused {
+		if o = e.tcp(s.window(id), d, p, s.table.liberal); o == refused {
 			s.stats.Invalid++
 			return Conn{}, 0
 		}
@@ -132,6 +142,7 @@ func (s *shardState) insert(now Time, k *key, hash uint32, st Status, from Side,
 	} else {
 		if int(s.used) == len(s.chunks)*chunkSize {
 			s.chunks = append(s.chunks, new([chunkSize]entry))
+			s.windows = append(s.windows, nil)
 		}
 		s.used++
 		id = s.used
@@ -144,6 +155,15 @@ func (s *shardState) insert(now Time, k *key, hash uint32, st Status, from Side,
 	}
 	if e.gen == 0 {
 		e.gen = 1
+	}
+	if k.proto == packet.ProtoTCP {
+		if c := &s.windows[(id-1)/chunkSize]; *c == nil {
+			*c = new([chunkSize]window)
+		}
+		s.window(id).start(p)
+		if st != StatusSynSent {
+			e.flags |= flagLoose
+		}
 	}
 	*head = id
 	e.count(Original, p.Length)

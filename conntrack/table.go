@@ -21,7 +21,18 @@ type Options struct {
 	// TCPLoose lets a plain ACK start a connection, as one that lives longer
 	// than the table needs (nf_conntrack_tcp_loose, which Linux turns on by
 	// default; here it is off).
+	//
+	// Nobody knows the window scale of such a connection, so its sequence
+	// numbers refuse nothing, as with TCPLiberal.
 	TCPLoose bool
+
+	// TCPLiberal turns off what TCP sequence numbers and windows refuse
+	// (nf_conntrack_tcp_be_liberal): for asymmetric routing, where the table
+	// sees one direction only or not all segments. What the flags say, and a
+	// RST below what its receiver has acknowledged, is refused all the same.
+	// Segmentation offload does not need it: a super-packet has the right
+	// number and the right length.
+	TCPLiberal bool
 
 	Timeouts Timeouts
 
@@ -73,10 +84,10 @@ func powerOfTwo(n int) int { return 1 << bits.Len(uint(n-1)) }
 // Table tracks connections. It is safe for concurrent use. It must be made by
 // [NewTable] and not be copied.
 //
-// An entry takes 128 bytes whatever its family, and the index about 4 bytes per
-// MaxEntries from the start, as does the fragment cache with all its room.
-// Nothing is allocated per packet; the slabs grow by
-// 32 KiB at a time and never shrink. The table starts no goroutine: an expired
+// An entry takes 128 bytes whatever its family, that of a TCP connection 48
+// more, and the index about 4 bytes per MaxEntries from the start, as does the
+// fragment cache with all its room. Nothing is allocated per packet; the slabs
+// grow by 256 entries at a time and never shrink. The table starts no goroutine: an expired
 // entry is never matched, and is freed by Sweep, or when a packet, an
 // eviction, Flush or Update comes upon it.
 //
@@ -89,6 +100,8 @@ type Table struct {
 	idle   idleTimes
 	loose  bool
 	onEnd  func(*Entry, End)
+
+	liberal bool
 
 	max     int64
 	count   atomic.Int64
@@ -111,9 +124,9 @@ func NewTable(o Options) *Table {
 		shift:  uint8(64 - bits.Len(uint(o.Shards-1))),
 		secret: newSecret(),
 		idle:   newIdleTimes(o.Timeouts),
-		loose:  o.TCPLoose,
-		onEnd:  o.OnEnd,
-		max:    int64(o.MaxEntries),
+		loose:  o.TCPLoose, liberal: o.TCPLiberal,
+		onEnd: o.OnEnd,
+		max:   int64(o.MaxEntries),
 	}
 	if o.MaxPerZone < o.MaxEntries {
 		t.zones.max = uint32(o.MaxPerZone)

@@ -57,23 +57,119 @@ const (
 	reopens                // opens a new connection over this closed one
 )
 
-// tcp moves e on by a segment in direction d. Endpoints are the final judges:
-// what a correct endpoint answers with a challenge ACK is passed on without a
-// change of state (RFC 5961), and what none may send is refused.
-//
-// Sequence numbers will be checked here, between the flags and the state.
-func (e *entry) tcp(d Dir, flags uint8) outcome {
-	switch segmentOf(flags) {
+// tcp moves e and its window w on by a segment in direction d. Endpoints are the
+// final judges: what a correct endpoint answers with a challenge ACK is passed
+// on without a change of state (RFC 5961), and what none may send is refused.
+// If liberal, sequence numbers refuse nothing but a stale RST.
+func (e *entry) tcp(w *window, d Dir, p *packet.Packet, liberal bool) outcome {
+	seg := segmentOf(p.Flags)
+	if e.flags&flagDead != 0 && seg != segSyn {
+		return refused
+	}
+	liberal = liberal || e.flags&flagLoose != 0
+	status, flags := e.status, e.flags
+	o := e.advance(w, d, seg, p)
+	if o == passed && seg == segSynAck && w.answersLast(d, p) {
+		// The receiver took a SYN that was let through in the middle of a
+		// connection: it is a new one, and this entry serves it (TCP-25).
+		w.resync()
+		e.status, e.flags = StatusSynRecv, e.flags&^(flagCrossed|flagAnswerReply|flagCloserReply)|flagAnswerReply
+		o = moved
+	}
+	switch {
+	case o == passed && seg != segRst:
+		w.annotate(status, d, seg, p)
+		return passed
+	case o != moved:
+		return o
+	case seg == segRst:
+		o = e.tcpReset(w, status, d, p, liberal)
+	default:
+		switch f := w.admit(status, d, p); {
+		case f == fitInside, liberal:
+		case f == fitBeside:
+			o = passed
+		default:
+			o = refused
+		}
+	}
+	if o != moved {
+		e.status, e.flags = status, flags
+		return o
+	}
+	w.note(d, seg, p)
+	return moved
+}
+
+// advance moves e on by a segment that has the right sequence numbers.
+func (e *entry) advance(w *window, d Dir, seg segment, p *packet.Packet) outcome {
+	switch seg {
 	case segSyn:
+		if e.status == StatusSynSent && d == Original && after(w.of[Original].end, endOf(p)) {
+			// A new attempt with a lower number. The answer will tell which of
+			// the two it is for (TCP-19).
+			return passed
+		}
 		return e.tcpSyn(d)
 	case segSynAck:
+		if e.status == StatusSynSent && d == Reply && w.of[Original].end != w.lastEnd && w.answersLast(d, p) {
+			w.resync()
+		}
 		return e.tcpSynAck(d)
 	case segAck:
+		if e.status == StatusLastAck && d == e.closer() && w.lastSeg == segSyn && w.lastDir != d && w.lastOpts&optChallenge != 0 {
+			// A challenge ACK, not the one that acknowledges the FIN.
+			w.lastOpts &^= optChallenge
+			return passed
+		}
 		return e.tcpAck(d)
 	case segFin:
 		return e.tcpFin(d)
 	case segRst:
-		return e.tcpRst(d, flags&packet.ACK != 0)
+		return e.tcpRst(w, d, p)
+	}
+	return refused
+}
+
+// tcpReset judges a RST, of which tcpRst has said that it would close e, by its
+// numbers. It closes a connection in mid-life only if its receiver will obey it
+// (RFC 5961 3.2); where that is unsure the receiver's challenge ACK brings
+// another RST, which is exact (TCP-09).
+func (e *entry) tcpReset(w *window, status Status, d Dir, p *packet.Packet, liberal bool) outcome {
+	switch status {
+	case StatusSynSent:
+		if d == Reply || w.lastSeg == segAck && w.lastDir == Reply && p.Seq == w.lastAck {
+			return moved // it acknowledges the SYN, or answers a challenge ACK
+		}
+	case StatusFinWait, StatusCloseWait, StatusLastAck, StatusTimeWait:
+		if w.exact(d, p) || w.answersLast(d, p) {
+			return moved
+		}
+		return passed
+	case StatusEstablished:
+		if w.answersLast(d, p) {
+			return moved // refuses a SYN that was let through
+		}
+		// The entry may be behind the ends if a SYN was let through.
+		if w.lastSeg != segSyn && w.stale(d, p) {
+			return refused
+		}
+		if e.flags&flagAssured != 0 && !w.exact(d, p) {
+			if w.admitReset(status, d, p) == fitOutside && !liberal {
+				return refused
+			}
+			return passed
+		}
+	default:
+		if w.stale(d, p) && w.lastSeg != segSyn && p.Seq != 0 {
+			return refused
+		}
+	}
+	switch f := w.admit(status, d, p); {
+	case f == fitInside, liberal:
+		return moved
+	case f == fitBeside:
+		return passed
 	}
 	return refused
 }
@@ -93,7 +189,7 @@ func (e *entry) tcpSyn(d Dir) outcome {
 		// anew: the other endpoint sorts it out (TCP-11, TCP-25).
 		return passed
 	case e.status == StatusSynRecv && e.flags&flagCrossed != 0:
-		return passed // retransmission
+		return moved // retransmission
 	}
 	return refused
 }
@@ -113,6 +209,8 @@ func (e *entry) tcpSynAck(d Dir) outcome {
 	case StatusSynRecv:
 		if d != e.answerer() {
 			e.establish() // both sides have acknowledged the other's SYN
+		} else if d == Reply {
+			return passed // a retransmission
 		}
 		return moved
 	case StatusEstablished, StatusFinWait, StatusCloseWait, StatusLastAck:
@@ -147,8 +245,6 @@ func (e *entry) tcpAck(d Dir) outcome {
 		if d == e.closer() { // acknowledges the second FIN
 			e.status = StatusTimeWait
 		}
-	case StatusClose:
-		return passed
 	}
 	return moved
 }
@@ -168,27 +264,31 @@ func (e *entry) tcpFin(d Dir) outcome {
 		if d != e.closer() {
 			e.status = StatusLastAck
 		}
-	case StatusClose:
-		return passed
 	}
 	return moved
 }
 
-func (e *entry) tcpRst(d Dir, ack bool) outcome {
+func (e *entry) tcpRst(w *window, d Dir, p *packet.Packet) outcome {
 	switch e.status {
 	case StatusSynSent:
-		// The opener accepts a reset only if it acknowledges its SYN; without
-		// ACK it is a blind attack on the attempt (RFC 9293 3.10.7.3, TCP-18).
-		if d == Reply && !ack {
+		// The opener accepts a reset only if it acknowledges its SYN; any other
+		// is a blind attack on the attempt (RFC 9293 3.10.7.3, TCP-18).
+		if d == Reply && !w.acksSyn(p) {
 			return refused
 		}
 	case StatusSynSent2:
 		// The same attack behind a forged SYN. Here an endpoint may send it.
-		if !ack {
+		if p.Flags&packet.ACK == 0 {
+			if w.admitReset(e.status, d, p) == fitOutside {
+				return refused
+			}
 			return passed
 		}
 	case StatusClose:
 		return passed
+	}
+	if e.flags&flagSeenReply == 0 {
+		e.flags |= flagDead
 	}
 	e.status = StatusClose
 	return moved

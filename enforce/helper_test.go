@@ -65,13 +65,22 @@ func serialize(l ...gopacket.SerializableLayer) []byte {
 	return buf.Bytes()
 }
 
-// tcp returns a segment; flags are letters: S A F R P U.
+// tcp returns a segment; flags are letters: S A F R P U. Both ends start at
+// sequence number 0 and send no data, so all segments of a connection fit its
+// windows.
 func tcp(src, dst, flags string) []byte {
 	s, d := netip.MustParseAddrPort(src), netip.MustParseAddrPort(dst)
 	n, l := ip(s.Addr(), d.Addr(), layers.IPProtocolTCP)
 	has := func(f string) bool { return strings.Contains(flags, f) }
+	seq, ack := uint32(1), uint32(0)
+	if has("S") {
+		seq = 0
+	}
+	if has("A") {
+		ack = 1
+	}
 	t := &layers.TCP{
-		SrcPort: layers.TCPPort(s.Port()), DstPort: layers.TCPPort(d.Port()), Seq: 1, Ack: 1, Window: 64240,
+		SrcPort: layers.TCPPort(s.Port()), DstPort: layers.TCPPort(d.Port()), Seq: seq, Ack: ack, Window: 64240,
 		SYN: has("S"), ACK: has("A"), FIN: has("F"), RST: has("R"), PSH: has("P"), URG: has("U"),
 	}
 	_ = t.SetNetworkLayerForChecksum(n)

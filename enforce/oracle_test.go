@@ -44,6 +44,10 @@ type oracleFlow struct {
 	tcp     string // syn, crossed, answered, open, reset
 	both    bool   // TCP: both sides sent a SYN
 	answer  bool   // TCP: the first SYN-ACK was a reply
+	dead    bool   // TCP: reset before it was answered
+	unheard bool   // TCP: reset, and the other end sent no number to acknowledge
+	syn     bool   // TCP: the last segment was a SYN of the opener
+	old     bool   // TCP: the last segment was an ACK that answered the SYN
 	expires time.Duration
 }
 
@@ -217,7 +221,10 @@ func (o *oracle) track(f *oracleFlow, p *probe) string {
 	reply := p.d != f.d
 	renew := true
 	if p.proto == sg.TCP {
-		was := f.tcp
+		was, syn := f.tcp, f.syn
+		if f.dead && p.flags != "S" {
+			return "refused"
+		}
 		switch p.flags {
 		case "S":
 			switch {
@@ -226,8 +233,9 @@ func (o *oracle) track(f *oracleFlow, p *probe) string {
 			case was == "syn" && reply:
 				f.tcp, f.both = "crossed", true
 			case was == "syn", was == "crossed":
-			case !reply, was == "answered" && f.both:
+			case !reply:
 				renew = false
+			case was == "answered" && f.both: // again
 			default:
 				return "refused"
 			}
@@ -237,9 +245,11 @@ func (o *oracle) track(f *oracleFlow, p *probe) string {
 				return "refused"
 			case was == "syn", was == "crossed":
 				f.tcp, f.answer = "answered", reply
+			case reply && syn: // answers a SYN in the middle
+				f.tcp, f.both, f.answer = "answered", false, true
 			case was == "answered" && reply != f.answer:
 				f.tcp = "open"
-			case was == "open":
+			case was == "open", reply:
 				renew = false
 			}
 		case "A":
@@ -251,21 +261,26 @@ func (o *oracle) track(f *oracleFlow, p *probe) string {
 				renew = false
 			case was == "answered" && reply != f.answer:
 				f.tcp = "open"
-			case was == "reset":
-				renew = false
+			case f.unheard && !reply:
+				return "refused"
+			case reply:
+				f.unheard = false
 			}
 		case "R", "RA":
 			switch {
 			case was == "syn" && reply && p.flags == "R":
 				return "refused"
+			case was == "syn" && !reply && p.flags == "RA" && !f.old:
+				return "refused" // acknowledges what was never sent
 			case was == "crossed" && p.flags == "R", was == "reset":
 				renew = false
 			default:
-				f.tcp = "reset"
+				f.tcp, f.dead, f.unheard = "reset", !f.replied, was == "syn"
 			}
 		default:
 			return "refused"
 		}
+		f.syn, f.old = !reply && p.flags == "S", was == "syn" && reply && p.flags == "A"
 	}
 	f.replied = f.replied || reply
 	if renew {
