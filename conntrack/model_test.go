@@ -385,12 +385,12 @@ func (h *modelTCP) step(d Dir, p *packet.Packet, e *modelEntry, liberal bool) ou
 		return o
 	}
 	fit, n := h.judge(s, st)
-	if fit == "in" || fit == "near" && n[d].said != h.end[d].said && h.end[d].opened && !s.syn {
+	if fit == "in" || fit == "over" {
 		h.end, before.end = n, n
 	}
 	if fit != "in" && !liberal {
 		*h = before
-		if fit == "near" {
+		if fit != "out" {
 			return passed
 		}
 		return refused
@@ -437,6 +437,9 @@ func (h *modelTCP) flags(s modelSeg, _ *modelEntry) outcome {
 			return refused
 		}
 		if !opening && !answered {
+			if d == Original {
+				return moved
+			}
 			return passed
 		}
 		switch {

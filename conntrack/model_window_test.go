@@ -58,7 +58,8 @@ func (e *modelEnd) open(s modelSeg) {
 	*e = modelEnd{opened: true, said: s.end, may: s.end, window: max(s.win, 1), scales: s.scales, scale: s.scale, sacks: s.permits, synLen: s.data}
 }
 
-// judge says whether a segment fits: "in", "near" or "out"; numbers is what
+// judge says whether a segment fits: "in", "over" (somewhat more than it may be),
+// "near" or "out"; numbers is what
 // becomes of the ends if it does.
 func (h *modelTCP) judge(s modelSeg, st Status) (fit string, numbers [2]modelEnd) {
 	n := h.end
@@ -82,8 +83,13 @@ func (h *modelTCP) judge(s modelSeg, st Status) (fit string, numbers [2]modelEnd
 			it.said++
 		}
 	}
-	if !s.ack || s.rst && s.rawAck == 0 {
+	if s.rst && s.rawAck == 0 {
+		s.ack = false
+	}
+	if !s.ack {
 		s.acks, s.sacks = it.said, it.said
+	} else if !it.opened {
+		return "out", h.end
 	}
 	if s.rst && s.rawSeq == 0 && st == StatusSynSent {
 		s.seq, s.end = me.said, me.said
@@ -93,7 +99,7 @@ func (h *modelTCP) judge(s modelSeg, st Status) (fit string, numbers [2]modelEnd
 	if s.seq > me.may {
 		if recent && it.opened && timely && s.end-me.may+1 <= it.window && s.sacks <= it.said {
 			me.said = s.end
-			return "near", n
+			return "over", n
 		}
 		return "out", h.end
 	}
@@ -143,6 +149,9 @@ func (h *modelTCP) reset(s modelSeg, st Status, assured, liberal bool) (passes, 
 	exact := !peer.hasAcked || s.rawSeq == uint32(peer.acked) || h.last.from == s.from && h.last.kind == segAck && s.rawSeq == h.last.rawEnd
 	stale := peer.hasAcked && near(s.rawSeq, peer.acked) < peer.acked
 	fit, n := h.judge(s, st)
+	if (st == StatusSynSent && s.from == Original || st == StatusSynSent2 && s.ack) && s.ack && h.last.kind == segAck && h.last.from != s.from && s.rawAck == h.last.rawEnd {
+		return true, true
+	}
 	switch st {
 	case StatusSynSent:
 		if s.from == Reply || h.last.kind == segAck && h.last.from == Reply && s.rawSeq == h.last.rawAck {
@@ -164,10 +173,13 @@ func (h *modelTCP) reset(s modelSeg, st Status, assured, liberal bool) (passes, 
 			return liberal || fit != "out", false
 		}
 	}
+	if st == StatusSynRecv && h.answers(s) {
+		return true, true
+	}
 	if st != StatusEstablished && stale && h.last.kind != segSyn && s.rawSeq != 0 {
 		return false, false
 	}
-	if fit == "in" || fit == "near" && n[s.from].said != h.end[s.from].said {
+	if fit == "in" || fit == "over" {
 		h.end = n
 	}
 	return liberal || fit != "out", liberal || fit == "in"

@@ -68,6 +68,10 @@ func (e *entry) tcp(w *window, d Dir, p *packet.Packet, liberal bool) outcome {
 	}
 	liberal = liberal || e.flags&flagLoose != 0
 	status, flags := e.status, e.flags
+	var before window
+	if seg == segSynAck { // it may start w again
+		before = *w
+	}
 	o := e.advance(w, d, seg, p)
 	if o == passed && seg == segSynAck && w.answersLast(d, p) {
 		// The receiver took a SYN that was let through in the middle of a
@@ -76,6 +80,7 @@ func (e *entry) tcp(w *window, d Dir, p *packet.Packet, liberal bool) outcome {
 		e.status, e.flags = StatusSynRecv, e.flags&^(flagCrossed|flagAnswerReply|flagCloserReply)|flagAnswerReply
 		o = moved
 	}
+	resynced := seg == segSynAck && w.of != before.of
 	switch {
 	case o == passed && seg != segRst:
 		w.annotate(status, d, seg, p)
@@ -87,7 +92,7 @@ func (e *entry) tcp(w *window, d Dir, p *packet.Packet, liberal bool) outcome {
 	default:
 		switch f := w.admit(status, d, p); {
 		case f == fitInside, liberal:
-		case f == fitBeside:
+		case f != fitOutside:
 			o = passed
 		default:
 			o = refused
@@ -95,6 +100,9 @@ func (e *entry) tcp(w *window, d Dir, p *packet.Packet, liberal bool) outcome {
 	}
 	if o != moved {
 		e.status, e.flags = status, flags
+		if resynced {
+			*w = before
+		}
 		return o
 	}
 	w.note(d, seg, p)
@@ -105,7 +113,7 @@ func (e *entry) tcp(w *window, d Dir, p *packet.Packet, liberal bool) outcome {
 func (e *entry) advance(w *window, d Dir, seg segment, p *packet.Packet) outcome {
 	switch seg {
 	case segSyn:
-		if e.status == StatusSynSent && d == Original && after(w.of[Original].end, endOf(p)) {
+		if end, first := endOf(p), w.of[Original].end; e.status == StatusSynSent && d == Original && after(first, end) && !after(end, first) {
 			// A new attempt with a lower number. The answer will tell which of
 			// the two it is for (TCP-19).
 			return passed
@@ -138,8 +146,12 @@ func (e *entry) advance(w *window, d Dir, seg segment, p *packet.Packet) outcome
 func (e *entry) tcpReset(w *window, status Status, d Dir, p *packet.Packet, liberal bool) outcome {
 	switch status {
 	case StatusSynSent:
-		if d == Reply || w.lastSeg == segAck && w.lastDir == Reply && p.Seq == w.lastAck {
-			return moved // it acknowledges the SYN, or answers a challenge ACK
+		if d == Reply || w.lastSeg == segAck && w.lastDir == Reply && p.Seq == w.lastAck || w.refusesAck(d, p) {
+			return moved // it acknowledges the SYN, or answers an ACK that was let through
+		}
+	case StatusSynSent2:
+		if w.refusesAck(d, p) {
+			return moved
 		}
 	case StatusFinWait, StatusCloseWait, StatusLastAck, StatusTimeWait:
 		if w.exact(d, p) || w.answersLast(d, p) {
@@ -161,6 +173,9 @@ func (e *entry) tcpReset(w *window, status Status, d Dir, p *packet.Packet, libe
 			return passed
 		}
 	default:
+		if status == StatusSynRecv && w.answersLast(d, p) {
+			return moved
+		}
 		if w.stale(d, p) && w.lastSeg != segSyn && p.Seq != 0 {
 			return refused
 		}
@@ -168,7 +183,7 @@ func (e *entry) tcpReset(w *window, status Status, d Dir, p *packet.Packet, libe
 	switch f := w.admit(status, d, p); {
 	case f == fitInside, liberal:
 		return moved
-	case f == fitBeside:
+	case f != fitOutside:
 		return passed
 	}
 	return refused
@@ -214,6 +229,9 @@ func (e *entry) tcpSynAck(d Dir) outcome {
 		}
 		return moved
 	case StatusEstablished, StatusFinWait, StatusCloseWait, StatusLastAck:
+		if d == Original {
+			return moved // of a simultaneous open: a retransmission, so it must fit
+		}
 		return passed // a retransmission, or the answer to a SYN as in TCP-25
 	}
 	return refused

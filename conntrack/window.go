@@ -55,8 +55,12 @@ func optionsOf(p *packet.Packet) (o options) {
 	return o
 }
 
-// after reports whether sequence number a comes after b.
-func after(a, b uint32) bool { return int32(a-b) > 0 }
+// after reports whether sequence number a comes after b. Half the numbers away
+// is both before and after, as in Linux.
+func after(a, b uint32) bool { return int32(b-a) < 0 }
+
+// beyond reports whether a comes after the limit b; it errs the other way.
+func beyond(a, b uint32) bool { return int32(a-b-1) >= 0 }
 
 // endOf returns the sequence number behind p. Of a fragmented segment nobody
 // knows how long it is before its last fragment, so it may be as long as any.
@@ -113,7 +117,8 @@ type fit uint8
 
 const (
 	fitOutside fit = iota // no end may send it
-	fitBeside             // stale or slightly too long: its receiver drops or answers it
+	fitStale              // a late copy: its receiver drops or answers it
+	fitOver               // somewhat more than its receiver allowed
 	fitInside
 )
 
@@ -123,7 +128,7 @@ const (
 func (w *window) admit(st Status, d Dir, p *packet.Packet) fit {
 	next := *w
 	f := next.meet(st, d, p)
-	if f == fitInside || f == fitBeside && next.of[d].end != w.of[d].end && w.of[d].maxWin != 0 && p.Flags&packet.SYN == 0 {
+	if f == fitInside || f == fitOver {
 		*w = next
 	}
 	return f
@@ -163,8 +168,14 @@ func (w *window) meet(st Status, d Dir, p *packet.Packet) fit {
 			rcv.end++ // answers a keepalive
 		}
 	}
-	if !isAck || p.Flags&packet.RST != 0 && ack == 0 { // some stacks set ACK in a RST and no number
+	if p.Flags&packet.RST != 0 && ack == 0 { // some stacks set ACK in a RST and no number
+		isAck = false
+	}
+	if !isAck {
 		ack, sack = rcv.end, rcv.end
+	}
+	if isAck && rcv.maxWin == 0 {
+		return fitOutside // acknowledges an end that was never heard
 	}
 	if p.Flags&packet.RST != 0 && seq == 0 && st == StatusSynSent { // answers a SYN
 		seq, end = snd.end, snd.end
@@ -173,18 +184,18 @@ func (w *window) meet(st Status, d Dir, p *packet.Packet) fit {
 	fresh := rcv.maxWin == 0 || after(end, snd.end-rcv.maxWin-1)
 	timely := after(sack, rcv.end-snd.maxAckWindow()-1)
 	switch {
-	case after(seq, snd.maxEnd):
-		if rcv.maxWin != 0 && fresh && timely && end-snd.maxEnd+1 <= rcv.maxWin && !after(sack, rcv.end) {
+	case beyond(seq, snd.maxEnd):
+		if rcv.maxWin != 0 && fresh && timely && end-snd.maxEnd+1 <= rcv.maxWin && !beyond(sack, rcv.end) {
 			// An end that sends somewhat more than it may. If the other takes
 			// it, its acknowledgement must pass too.
 			snd.end = end
-			return fitBeside
+			return fitOver
 		}
 		return fitOutside // TCP-07
-	case after(sack, rcv.end):
+	case beyond(sack, rcv.end):
 		return fitOutside // acknowledges what was never sent: TCP-08
 	case !fresh, !timely:
-		return fitBeside // a late copy
+		return fitStale
 	}
 
 	if !syn {
@@ -238,6 +249,12 @@ func (w *window) annotate(st Status, d Dir, seg segment, p *packet.Packet) {
 // the other direction that was the last segment.
 func (w *window) answersLast(d Dir, p *packet.Packet) bool {
 	return w.lastSeg == segSyn && w.lastDir != d && p.Ack == w.lastEnd && p.Flags&packet.ACK != 0
+}
+
+// refusesAck reports whether a RST in direction d answers an ACK of the other
+// direction that was let through while the connection opened.
+func (w *window) refusesAck(d Dir, p *packet.Packet) bool {
+	return w.lastSeg == segAck && w.lastDir != d && p.Ack == w.lastEnd && p.Flags&packet.ACK != 0
 }
 
 // resync starts w again at the SYN that was let through.

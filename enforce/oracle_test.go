@@ -249,7 +249,7 @@ func (o *oracle) track(f *oracleFlow, p *probe) string {
 				f.tcp, f.both, f.answer = "answered", false, true
 			case was == "answered" && reply != f.answer:
 				f.tcp = "open"
-			case was == "open", reply:
+			case reply:
 				renew = false
 			}
 		case "A":

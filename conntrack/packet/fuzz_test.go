@@ -67,7 +67,7 @@ func checkInvariants(t fataler, b []byte) (packet.Packet, error) {
 		t.Fatalf("window scale: %+v", p)
 	case p.Tuple.Proto != packet.ProtoTCP && (p.Flags != 0 || p.Seq != 0 || p.Ack != 0 || p.Window != 0 || p.HasScale || p.SACKPermitted || p.SACK != 0):
 		t.Fatalf("TCP fields of another protocol: %+v", p)
-	case p.SACKPermitted && p.Flags&packet.SYN == 0, int32(p.SACK-p.Ack) < 0:
+	case p.SACKPermitted && p.Flags&packet.SYN == 0, p.SACK != p.Ack && int32(p.Ack-p.SACK) >= 0:
 		t.Fatalf("SACK: %+v", p)
 	}
 	return p, nil

@@ -126,7 +126,7 @@ func (p *Packet) options(o []byte) {
 		case o[0] == sack && o[1] >= 10 && o[1]%8 == 2 && first:
 			first = false
 			for b := o[2:o[1]]; len(b) > 0; b = b[8:] {
-				if edge := binary.BigEndian.Uint32(b[4:]); int32(edge-p.SACK) > 0 {
+				if edge := binary.BigEndian.Uint32(b[4:]); int32(p.SACK-edge) < 0 { // half the numbers away counts as beyond
 					p.SACK = edge
 				}
 			}
