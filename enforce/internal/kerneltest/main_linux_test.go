@@ -1,0 +1,9 @@
+package kerneltest
+
+import (
+	"testing"
+
+	"example.com/secgroup/enforce/internal/netlabtest"
+)
+
+func TestMain(m *testing.M) { netlabtest.Main(m) }
