@@ -47,10 +47,11 @@ type duel struct {
 	matcher *compile.Matcher
 	port    uint16 // of the last client
 	sent    int
+	options conntrack.Options
 }
 
 func newDuel(t testing.TB) *duel {
-	d := &duel{t: t, port: 1023}
+	d := &duel{t: t, port: 1023, options: conntrack.Options{MaxEntries: 16, Shards: 1, MaxFragments: 1}}
 	d.lab = netlabtest.Start(t, netlabtest.Config{
 		Ports:   []netlabtest.Port{{Device: "sg0", Addrs: []netip.Prefix{netip.MustParsePrefix("10.0.0.5/32")}}},
 		Uplinks: []netlabtest.Uplink{{Device: "up0"}},
@@ -88,7 +89,7 @@ func (d *duel) fight(walks ...[]segment) []verdicts {
 		d.port++
 		client, server := netip.AddrPortFrom(netip.MustParseAddr("192.0.2.7"), d.port), netip.MustParseAddrPort("10.0.0.5:80")
 		e := enforce.NewEngine(enforce.Options{
-			Conntrack: conntrack.Options{MaxEntries: 16, Shards: 1, MaxFragments: 1},
+			Conntrack: d.options,
 			Now:       func() time.Time { return time.Unix(1_000_000, 0) },
 		})
 		require.NoError(d.t, e.Apply(context.Background(), d.matcher))
@@ -164,14 +165,24 @@ func total(m map[string]int) (n int) {
 }
 
 // TestTCP walks random connections through the engine and the kernel.
-func TestTCP(t *testing.T) {
+func TestTCP(t *testing.T) { walk(newDuel(t), *walks) }
+
+// TestTCPLiberal is TestTCP without window checks on both sides.
+func TestTCPLiberal(t *testing.T) {
 	d := newDuel(t)
+	d.options.TCPLiberal = true
+	require.NoError(t, d.lab.Sysctl("net.netfilter.nf_conntrack_tcp_be_liberal", "1"))
+	walk(d, *walks/4)
+}
+
+func walk(d *duel, walks int) {
+	t := d.t
 	names := map[string]int{}
 	equal, accepted := 0, 0
 	const batch = 200
 	r := rand.New(rand.NewPCG(*seed, 0))
 	failures := 0
-	for done := 0; done < *walks; done += batch {
+	for done := 0; done < walks; done += batch {
 		if d.port > 65000-batch {
 			d.port = 1023
 			require.NoError(t, d.lab.FlushConntrack())
