@@ -81,10 +81,13 @@ var available = sync.OnceValue(func() error {
 	return nil
 })
 
-// Require skips a test, with the reason, where labs cannot be had. Where the
+// Require skips a test, with the reason, under -short and where labs cannot be had. Where the
 // environment says CI=true that is a failure.
 func Require(t testing.TB) {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("kernel labs are not for -short")
+	}
 	if err := available(); err != nil {
 		missing(t, err, os.Getenv("CI") == "true")
 	}

@@ -1,0 +1,450 @@
+package nftables
+
+import (
+	"context"
+	"net/netip"
+	"time"
+
+	"example.com/secgroup/compile"
+	"example.com/secgroup/compile/ir"
+	"example.com/secgroup/sg"
+)
+
+// stageAbove is the number of members above which a new set is filled by
+// netlink, which is several times faster than nft.
+const stageAbove = 2_000
+
+// editBelow is the number of members that are changed in one transaction. Where
+// more change the sets are made anew.
+const editBelow = 20_000
+
+// apply makes m the policy in force.
+func (b *Backend) apply(ctx context.Context, m *compile.Matcher) error {
+	const attempts = 3 // with somebody else at work on the ruleset, of whatever table
+	for i := 1; ; i++ {
+		alone, err := b.attempt(ctx, m)
+		if err != nil {
+			return err
+		}
+		if alone || i == attempts {
+			break
+		}
+		b.sure = false
+	}
+	return b.endConnections()
+}
+
+// attempt makes m the policy in force and reports whether nobody else changed
+// the ruleset meanwhile: otherwise their change may be in what it remembers of
+// the table.
+func (b *Backend) attempt(ctx context.Context, m *compile.Matcher) (alone bool, err error) {
+	if err := ctx.Err(); err != nil {
+		return false, err
+	}
+	gen, err := b.kernel.generation()
+	if err != nil {
+		return false, err
+	}
+	if err := b.lookAgain(gen); err != nil {
+		return false, err
+	}
+	commits := b.kernel.commits
+	prog := m.Program()
+	if b.sure && prog.SameLineage(b.now.layout.prog) {
+		if d, ok := prog.Since(b.now.layout.prog); ok {
+			if edit, ok := b.membersOnly(prog, d, m); ok {
+				err := b.applyMembers(edit, m)
+				if err != nil {
+					b.settleFailure(nil, err)
+					return true, err
+				}
+				b.now.gen = gen + b.kernel.commits - commits // anything else is a reason to look again
+				return true, nil
+			}
+			return b.applySteps(ctx, gen, commits, func() (*steps, error) { return b.delta(m, d) })
+		}
+	}
+	return b.applySteps(ctx, gen, commits, func() (*steps, error) { return b.whole(m) })
+}
+
+// applySteps changes more than members.
+func (b *Backend) applySteps(ctx context.Context, gen, commits uint32, plan func() (*steps, error)) (alone bool, err error) {
+	start := time.Now()
+	before := b.kernel.listen()
+	s, err := plan()
+	if err != nil {
+		return true, err
+	}
+	if s.nothing {
+		s.next.print, s.next.gen = b.now.print, b.now.gen
+		b.now = s.next
+		return true, nil
+	}
+	if err := b.execute(ctx, s); err != nil {
+		b.settleFailure(s, err)
+		return true, err
+	}
+	old := b.now
+	b.now, b.sure = s.next, true
+	b.due.add(old, b.now)
+	if err := b.cleanUp(old, s); err != nil {
+		b.sure = false // the next Apply, or Run, tries again
+		b.o.Logger.Warn("nftables: what the last policy left can not be deleted yet", "error", err)
+	}
+	if b.now.print, err = b.kernel.fingerprint(b.now.skip()); err != nil {
+		b.sure = false
+		return true, &Error{Op: "apply", Err: ErrCleanup, Detail: "it can not be read back: " + err.Error()}
+	}
+	if b.now.gen, err = b.kernel.generation(); err != nil {
+		b.sure = false
+		return true, err
+	}
+	b.o.Logger.Info("nftables: policy applied", "generation", b.now.layout.prog.Generation(), "epoch", b.now.layout.epoch, "by", s.how, "took", time.Since(start))
+	own := b.kernel.commits - commits
+	if b.now.gen == gen+own {
+		return true, nil
+	}
+	last, alone := b.kernel.onlyOwn(before, int(own))
+	if alone { // others were at their tables
+		b.now.gen = last
+		b.kernel.caughtUp()
+	}
+	return alone, nil
+}
+
+// execute lays what is new beside and turns to it.
+func (b *Backend) execute(ctx context.Context, s *steps) error {
+	if s.first != nil {
+		if err := b.run(ctx, "apply", s.first); err != nil {
+			return err
+		}
+	}
+	for _, set := range s.stage {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err := b.kernel.fill(set.name, set.family, set.comment, set.elements(s.next.layout.prog)); err != nil {
+			return err
+		}
+	}
+	if s.beside != nil {
+		if err := b.run(ctx, "apply", s.beside); err != nil {
+			return err
+		}
+	}
+	if err := b.kernel.edit(s.join, nil); err != nil {
+		return err
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if s.turns != nil {
+		return b.kernel.turn(s.turns.dispatch, s.turns.leave, s.turns.epoch)
+	}
+	return b.run(ctx, "apply", s.turn)
+}
+
+// settleFailure takes away what an Apply that failed laid beside, and finds out
+// what is in force.
+func (b *Backend) settleFailure(s *steps, cause error) {
+	was := b.sure
+	b.sure = false
+	_ = b.locked("apply", func() error {
+		if s != nil {
+			if err := b.takeAway(s, cause); err != nil {
+				return err
+			}
+		}
+		if b.now == nil || !was {
+			return nil // whatever there is, the next Apply replaces it
+		}
+		diff, err := b.compare()
+		if err != nil || !diff.empty() {
+			return err
+		}
+		b.now.gen, err = b.kernel.generation()
+		b.sure = err == nil
+		return err
+	})
+}
+
+// takeAway deletes what has the names of the last generation, if nothing leads
+// to it.
+func (b *Backend) takeAway(s *steps, cause error) error {
+	in, err := b.inspect("apply")
+	if err != nil || isTimeout(cause) || !in.exists {
+		return err
+	}
+	if s.first != nil && len(in.bases) == 0 {
+		return b.kernel.remove() // it made the table
+	}
+	if s.replaced {
+		return nil
+	}
+	used, err := b.kernel.lookups("egress")
+	for _, name := range used {
+		if tagOf(name) == b.tag {
+			return nil // it failed too late
+		}
+	}
+	if err != nil {
+		return err
+	}
+	stays := map[string]bool{}
+	for name := range in.names {
+		stays[name] = tagOf(name) != b.tag
+	}
+	in = in.without(stays)
+	in.flowtables = nil
+	return b.kernel.discard(in)
+}
+
+// cleanUp deletes what the policy before left, and keeps its counts.
+func (b *Backend) cleanUp(old *state, s *steps) error {
+	if s.replaced {
+		if s.lost != nil {
+			b.keepCounts(old, s.next, s.lost, s.lost.objects)
+		}
+		return nil
+	}
+	b.kernel.settle()
+	in := s.gone
+	if in == nil {
+		all, err := b.inspect("apply")
+		if err != nil {
+			return err
+		}
+		in = all.without(s.next.taken())
+	}
+	if len(in.objects) > 0 {
+		now, err := b.kernel.objects()
+		if err != nil {
+			return err
+		}
+		b.keepCounts(old, s.next, in, now)
+	}
+	return b.kernel.discard(in)
+}
+
+// without is what of in is not taken.
+func (in *installed) without(taken map[string]bool) *installed {
+	out := new(installed)
+	for _, c := range in.chains {
+		if !taken[c] {
+			out.chains = append(out.chains, c)
+		}
+	}
+	for _, s := range in.sets {
+		if !taken[s.name] {
+			out.sets = append(out.sets, s)
+		}
+	}
+	for _, o := range in.objects {
+		if !taken[o.name] {
+			out.objects = append(out.objects, o)
+		}
+	}
+	out.flowtables = in.flowtables
+	return out
+}
+
+// taken are the names that a state has in the kernel.
+func (s *state) taken() map[string]bool {
+	out := map[string]bool{}
+	r := s.layout.ruleset()
+	for _, c := range r.counters {
+		out[s.names.of(c.name)] = true
+	}
+	for _, set := range r.sets {
+		out[s.names.of(set.name)] = true
+	}
+	for _, c := range r.chains {
+		out[s.names.of(c.name)] = true
+	}
+	return out
+}
+
+// memberEdit is a change of members and nothing else.
+type memberEdit struct {
+	prog  *ir.Program
+	delta ir.Delta
+	edits []setEdit
+	epoch *epochEdit
+}
+
+// membersOnly returns the changes of sets if there are no others.
+func (b *Backend) membersOnly(next *ir.Program, d ir.Delta, m *compile.Matcher) (*memberEdit, bool) {
+	old := b.now.layout
+	if m == b.now.matcher || old.prog.Established() != next.Established() {
+		return nil, false
+	}
+	for _, p := range d.Policies {
+		if old.policies[p] != nil {
+			return nil, false
+		}
+	}
+	for _, id := range d.Interfaces {
+		if _, here := b.o.Device(id); here || old.here[id] {
+			return nil, false
+		}
+	}
+	out := &memberEdit{prog: next, delta: d}
+	n := 0
+	for _, m := range d.Members {
+		counts := old.selectors[m.Selector]
+		if counts == nil {
+			continue
+		}
+		if !counts.keepsLengths(m) {
+			return nil, false // sets come or go
+		}
+		if n += len(m.Add) + len(m.Remove); n > editBelow {
+			return nil, false
+		}
+		out.edits = append(out.edits, setEdits(b.now.names, m)...)
+	}
+	if narrowed(old.prog, next) {
+		out.epoch = &epochEdit{names: old.epochNames(b.now.names), from: old.epoch, to: nextEpoch(old.epoch)}
+	}
+	return out, n*perElement < b.kernel.room()
+}
+
+// perElement is more than the bytes that an element has in a message.
+const perElement = 40
+
+// keepsLengths reports whether, after a change, there are prefixes of just the
+// lengths of which there were before.
+func (m *memberLengths) keepsLengths(d ir.MemberDelta) bool {
+	for _, p := range d.Add {
+		if m.of(sg.FamilyOf(p.Addr()))[p.Bits()] == 0 {
+			return false
+		}
+	}
+	left := map[netip.Prefix]int{} // by the prefix of that length of the zero address
+	for _, list := range []struct {
+		of []netip.Prefix
+		by int
+	}{{d.Add, 1}, {d.Remove, -1}} {
+		for _, p := range list.of {
+			zero := netip.IPv4Unspecified()
+			if p.Addr().Is6() {
+				zero = netip.IPv6Unspecified()
+			}
+			left[netip.PrefixFrom(zero, p.Bits())] += list.by
+		}
+	}
+	for p, n := range left {
+		if m.of(sg.FamilyOf(p.Addr()))[p.Bits()]+n == 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// setEdits are a change of members by set.
+func setEdits(n names, m ir.MemberDelta) []setEdit {
+	var out []setEdit
+	at := func(p netip.Prefix) *setEdit {
+		name := n.of(setName(m.Selector, sg.FamilyOf(p.Addr()), p.Bits()))
+		for i := range out {
+			if out[i].name == name {
+				return &out[i]
+			}
+		}
+		out = append(out, setEdit{name: name, family: sg.FamilyOf(p.Addr())})
+		return &out[len(out)-1]
+	}
+	for _, p := range m.Add {
+		if p.Bits() > 0 {
+			e := at(p)
+			e.add = append(e.add, p.Addr())
+		}
+	}
+	for _, p := range m.Remove {
+		if p.Bits() > 0 {
+			e := at(p)
+			e.remove = append(e.remove, p.Addr())
+		}
+	}
+	return out
+}
+
+// applyMembers changes members. Those who join do so before others leave: who
+// moves from one set to another is not in neither, however a packet's look-ups
+// fall.
+func (b *Backend) applyMembers(e *memberEdit, m *compile.Matcher) error {
+	if e.epoch != nil {
+		if _, err := b.refresh(e.epoch.from); err != nil {
+			return err
+		}
+	}
+	join, leave := split(e.edits)
+	switch {
+	case len(join) > 0 && len(leave) > 0:
+		if err := b.kernel.edit(join, nil); err != nil {
+			return err
+		}
+		b.kernel.settle()
+		if err := b.kernel.edit(leave, e.epoch); err != nil {
+			return err
+		}
+	case len(e.edits) > 0 || e.epoch != nil:
+		if err := b.kernel.edit(e.edits, e.epoch); err != nil {
+			return err
+		}
+	}
+	was := *b.now.layout
+	b.now.matcher, b.now.layout.prog = m, e.prog
+	for _, d := range e.delta.Members {
+		if counts := b.now.layout.selectors[d.Selector]; counts != nil {
+			for _, p := range d.Add {
+				counts.add(p, 1)
+			}
+			for _, p := range d.Remove {
+				counts.add(p, -1)
+			}
+		}
+	}
+	if e.epoch != nil {
+		b.fresh--
+		b.now.layout.epoch = e.epoch.to
+		b.due.add(&state{layout: &was}, b.now)
+	}
+	return nil
+}
+
+// split separates who joins from who leaves.
+func split(edits []setEdit) (join, leave []setEdit) {
+	for _, e := range edits {
+		if len(e.add) > 0 {
+			join = append(join, setEdit{name: e.name, family: e.family, add: e.add})
+		}
+		if len(e.remove) > 0 {
+			leave = append(leave, setEdit{name: e.name, family: e.family, remove: e.remove})
+		}
+	}
+	return join, leave
+}
+
+// narrowed reports whether connections must be judged again.
+func narrowed(old, next *ir.Program) bool {
+	return next.Epoch() != old.Epoch() || next.Generation() < old.Generation() || old.Established() == sg.Keep && next.Established() != sg.Keep
+}
+
+// run hands a script to nft.
+func (b *Backend) run(ctx context.Context, op string, script []byte, args ...string) error {
+	err := runNFT(ctx, b.program, script, append(args, "-f", "-")...)
+	if err == nil {
+		if len(args) == 0 {
+			b.kernel.commits++
+		}
+		return nil
+	}
+	e := classify(op, err)
+	if e.Err == ErrNotApplied {
+		if missing := missing(ctx, b.program); missing != "" {
+			e.Err, e.Detail = ErrKernel, missing
+		}
+	}
+	return e
+}

@@ -1,0 +1,173 @@
+package nftables
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// A packet that is on its way through the table when a transaction commits
+// meets the rules that were there when it entered the base chain, but what sets
+// and maps hold now. So nothing that a packet can meet is ever edited, but for
+// elements of sets: what is to be different gets a new name and is laid beside,
+// then one transaction leads packets there, and when no packet can be in the
+// old part any more it goes.
+
+// names says what objects are called in the kernel, by the names that the
+// renderer gives them. What it does not know keeps its name.
+type names map[string]string
+
+func (n names) of(name string) string {
+	if k, ok := n[name]; ok {
+		return k
+	}
+	return name
+}
+
+// tag is the end of the names of one generation.
+func tag(n uint64) string { return "_x" + strconv.FormatUint(n, 10) }
+
+// tagOf returns the number of the generation that gave the name, 0 if none did.
+func tagOf(name string) uint64 {
+	i := strings.LastIndex(name, "_x")
+	if i < 0 {
+		return 0
+	}
+	n, err := strconv.ParseUint(name[i+2:], 10, 48)
+	if err != nil {
+		return 0
+	}
+	return n
+}
+
+// untagged is the renderer's name of what the kernel has.
+func untagged(name string) string {
+	if n := tagOf(name); n != 0 {
+		return strings.TrimSuffix(name, tag(n))
+	}
+	return name
+}
+
+// rewrite replaces the names of chains, sets and counters in a rule, or in an
+// element of a map, by what of returns for them.
+func rewrite(rule string, of func(string) string) string {
+	var b strings.Builder
+	for from := 0; ; {
+		at, n := nextName(rule, from)
+		if n == 0 {
+			if from == 0 {
+				return rule
+			}
+			b.WriteString(rule[from:])
+			return b.String()
+		}
+		b.WriteString(rule[from:at])
+		b.WriteString(of(rule[at : at+n]))
+		from = at + n
+	}
+}
+
+// nextName finds the first name at or after from: its place and its length,
+// which is 0 if there is none.
+func nextName(rule string, from int) (at, n int) {
+	for i := from; i < len(rule); i++ {
+		switch c := rule[i]; {
+		case c == '"':
+			end := strings.IndexByte(rule[i+1:], '"')
+			if end < 0 {
+				return 0, 0
+			}
+			i += end + 1
+		case c == '@':
+			return i + 1, nameLength(rule[i+1:])
+		case i == 0 || rule[i-1] == ' ':
+			if n := keyword(rule[i:]); n > 0 {
+				return i + n, nameLength(rule[i+n:])
+			}
+		}
+	}
+	return 0, 0
+}
+
+// keyword returns the length of what stands before a name, if s begins with it.
+func keyword(s string) int {
+	for _, k := range []string{"goto ", "jump ", "counter name "} {
+		if strings.HasPrefix(s, k) {
+			return len(k)
+		}
+	}
+	return 0
+}
+
+func nameLength(s string) int {
+	for i, c := range []byte(s) {
+		if c != '_' && (c < '0' || c > '9') && (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') {
+			return i
+		}
+	}
+	return len(s)
+}
+
+// refs calls f with every name in a rule or an element.
+func refs(rule string, f func(name string)) {
+	rewrite(rule, func(name string) string {
+		f(name)
+		return name
+	})
+}
+
+// rename returns r with the names of the kernel.
+func (n names) rename(r *ruleset) *ruleset {
+	out := &ruleset{table: r.table}
+	for _, c := range r.counters {
+		c.name = n.of(c.name)
+		out.counters = append(out.counters, c)
+	}
+	for _, s := range r.sets {
+		s.name = n.of(s.name)
+		if elements := s.elements; elements != nil && s.verdicts {
+			s.elements = func(yield func(string) bool) {
+				for e := range elements {
+					if !yield(rewrite(e, n.of)) {
+						return
+					}
+				}
+			}
+		}
+		out.sets = append(out.sets, s)
+	}
+	for _, c := range r.chains {
+		c.name = n.of(c.name)
+		rules := make([]string, len(c.rules))
+		for i, rule := range c.rules {
+			rules[i] = rewrite(rule, n.of)
+		}
+		c.rules = rules
+		out.chains = append(out.chains, c)
+	}
+	return out
+}
+
+// all names everything in r but base chains anew.
+func (n names) all(r *ruleset, suffix string) {
+	for _, c := range r.counters {
+		n[c.name] = c.name + suffix
+	}
+	for _, s := range r.sets {
+		n[s.name] = s.name + suffix
+	}
+	for _, c := range r.chains {
+		if c.hook == "" {
+			n[c.name] = c.name + suffix
+		}
+	}
+}
+
+// parseHook reads what the renderer writes of a base chain: "type filter hook
+// forward priority 0; policy accept;".
+func parseHook(s string) (b baseChain, err error) {
+	var policy string
+	_, err = fmt.Sscanf(strings.NewReplacer(";", " ").Replace(s), "type %s hook %s priority %d policy %s", &b.typ, &b.hook, &b.priority, &policy)
+	b.accept = policy == "accept"
+	return b, err
+}
