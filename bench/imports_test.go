@@ -23,18 +23,6 @@ const (
 	modSys  = "golang.org/x/sys"
 )
 
-// External modules that package enforce/nftables alone may link, with what
-// they link in turn.
-const (
-	modNFTables = "github.com/google/nftables"
-	modNetlink  = "github.com/mdlayher/netlink"
-)
-
-// nftablesLinks are the modules that come with enforce/nftables.
-func nftablesLinks() []string {
-	return []string{modNFTables, modNetlink, "github.com/mdlayher/socket", "golang.org/x/net", "golang.org/x/sync"}
-}
-
 // mayImport is the import graph of the core: what each package, by its path
 // below the module, may import beside the standard library. "*" stands for one
 // path element. A package that is neither here nor below examples or bench is
@@ -62,7 +50,7 @@ func mayImport() map[string][]string {
 		"compile/internal/*": {"compile/ir", "sg", "compile/internal/*", modBart},
 
 		"enforce":             {"compile", "compile/ir", "conntrack", "conntrack/packet", "sg", "sg/policy"},
-		"enforce/nftables":    {"enforce", "compile", "compile/ir", "sg", modSys, modNFTables, modNetlink},
+		"enforce/nftables":    {"enforce", "compile", "compile/ir", "sg", modSys},
 		"enforce/tun":         {"enforce", "compile/ir", "conntrack/packet", "sg", modSys},
 		"enforce/enforcetest": {"enforce", "compile", "compile/ir", "conntrack", "conntrack/packet", "ipset", "sg", "sg/policy"},
 	}
@@ -178,7 +166,7 @@ func rowOf(table map[string][]string, rel string) (row []string, ok bool) {
 func allows(row []string, name string) bool {
 	return slices.ContainsFunc(row, func(pattern string) bool {
 		hit, _ := path.Match(pattern, name)
-		return hit || strings.HasPrefix(name, pattern+"/") && slices.Contains([]string{modBart, modSys, modNFTables, modNetlink}, pattern)
+		return hit || strings.HasPrefix(name, pattern+"/") && slices.Contains([]string{modBart, modSys}, pattern)
 	})
 }
 
@@ -237,9 +225,8 @@ func TestImportTable(t *testing.T) {
 		{"compile", modBart + "x", false},
 		{"conntrack", "sg", false},
 		{"enforce", "enforce/tun", false},
-		{"enforce", modNFTables, false},
-		{"enforce/tun", modNetlink, false},
-		{"enforce/nftables", modNFTables + "/expr", true},
+		{"enforce", modSys, false},
+		{"enforce/nftables", modSys + "/unix", true},
 		{"sg", "sg/cow", false},
 	} {
 		row, ok := rowOf(table, c.from)
@@ -253,13 +240,11 @@ func TestImportTable(t *testing.T) {
 }
 
 // TestExternalModules: who links the core links bart and golang.org/x/sys at
-// most, whatever those import in turn. The kernel backend alone brings the
-// modules that speak netlink.
+// most, whatever those import in turn.
 func TestExternalModules(t *testing.T) {
 	g := loaded(t)
 	for goos, packages := range g.packages {
 		seen := make(map[string]bool)
-		var links []string
 		var visit func(name, by string)
 		visit = func(name, by string) {
 			p := packages[name]
@@ -267,7 +252,7 @@ func TestExternalModules(t *testing.T) {
 				return
 			}
 			seen[name] = true
-			if p.Module == nil || p.Module.Path != g.path && !slices.Contains(links, p.Module.Path) {
+			if p.Module == nil || p.Module.Path != g.path && p.Module.Path != modBart && p.Module.Path != modSys {
 				t.Errorf("the core links %s (%s), imported by %s", name, goos, by)
 				return
 			}
@@ -275,15 +260,9 @@ func TestExternalModules(t *testing.T) {
 				visit(i, name)
 			}
 		}
-		core := g.core()
-		links = []string{modBart, modSys}
-		for rel, p := range core {
-			if rel != "enforce/nftables" {
-				visit(p.ImportPath, "a program")
-			}
+		for _, p := range g.core() {
+			visit(p.ImportPath, "a program")
 		}
-		links = append(links, nftablesLinks()...)
-		visit(core["enforce/nftables"].ImportPath, "a program")
 	}
 }
 
