@@ -102,12 +102,13 @@ func (b *Backend) applySteps(ctx context.Context, gen, commits uint32, plan func
 	b.o.Logger.Info("nftables: policy applied", "generation", b.now.layout.prog.Generation(), "epoch", b.now.layout.epoch, "by", s.how, "took", time.Since(start))
 	own := b.kernel.commits - commits
 	if b.now.gen == gen+own {
+		b.kernel.caughtUp(b.now.gen)
 		return true, nil
 	}
 	last, alone := b.kernel.onlyOwn(before, int(own))
 	if alone { // others were at their tables
 		b.now.gen = last
-		b.kernel.caughtUp()
+		b.kernel.caughtUp(last)
 	}
 	return alone, nil
 }

@@ -90,7 +90,8 @@ func newSwapper(t testing.TB) *swapper {
 // next returns the next matcher.
 func (s *swapper) next(n int) (*compile.Matcher, error) {
 	var c policy.Change
-	switch n % 6 {
+	var more []policy.Change
+	switch n % 8 {
 	case 0:
 		s.at = 1 - s.at
 		fallthrough
@@ -100,12 +101,16 @@ func (s *swapper) next(n int) (*compile.Matcher, error) {
 		c = policy.EditSet{ID: "one", Add: []ipset.Entry{{Prefix: prefix(guest)}}}
 	case 3:
 		c = policy.EditSet{ID: "two", Add: []ipset.Entry{{Prefix: prefix(guest)}}}
+	case 6: // rules and members at once
+		c, more = policy.PutGroup{Group: swapGroup(s.r.IntN(1000))}, []policy.Change{joins("one", guest), joins("two", guest)}
+	case 7:
+		c, more = policy.PutGroup{Group: swapGroup(s.r.IntN(1000))}, []policy.Change{leaves("one", guest), leaves("two", guest)}
 	case 4: // narrows
 		c = policy.EditSet{ID: "one", Remove: []netip.Prefix{prefix(guest)}}
 	case 5:
 		c = policy.EditSet{ID: "two", Remove: []netip.Prefix{prefix(guest)}}
 	}
-	snap, done, err := s.snapshots[s.at].With(c)
+	snap, done, err := s.snapshots[s.at].With(append(more, c)...)
 	if err != nil {
 		return nil, err
 	}

@@ -87,6 +87,8 @@ func BenchmarkMember(b *testing.B) {
 		require.NoError(b, f())
 		*at += time.Since(start)
 	}
+	h.apply(s.change(joins("one", guest))) // the script was much to hear of
+	h.apply(s.change(leaves("one", guest)))
 	n := 0
 	h.do(func(ctx context.Context) error { // to enter the namespace takes as long as an Apply
 		for ; b.Loop(); n++ {

@@ -30,6 +30,7 @@ const (
 	nftaChainUserdata  = 12 // Linux 5.10
 	nftaObjUserdata    = 8  // Linux 5.10
 	nftaSetElemKeyEnd  = 10 // Linux 5.6
+	nftaSetCount       = 20 // of recent kernels
 	nftaFlowtableTable = 1
 	nftaFlowtableName  = 2
 
@@ -373,11 +374,29 @@ func (k *kernel) fill(name string, f sg.Family, comment string, elements iter.Se
 	if err := k.commit(t); err != nil {
 		return err
 	}
-	n, _, err := k.contents(name)
+	n, err := k.size(name)
 	if err == nil && n != total {
 		err = fmt.Errorf("%w: %s has %d of %d elements", ErrCount, name, n, total)
 	}
 	return err
+}
+
+// size is the number of elements of a set. Kernels that do not tell have to
+// list them, which takes time with the square of it.
+func (k *kernel) size(name string) (n int, err error) {
+	n = -1
+	attrs := append(attrText(unix.NFTA_SET_TABLE, k.table), attrText(unix.NFTA_SET_NAME, name)...)
+	err = k.get(unix.NFT_MSG_GETSET, attrs, func(attrs iter.Seq2[int, []byte]) {
+		for t, b := range attrs {
+			if t == nftaSetCount && len(b) == 4 {
+				n = int(binary.BigEndian.Uint32(b))
+			}
+		}
+	})
+	if err == nil && n < 0 {
+		n, _, err = k.contents(name)
+	}
+	return n, err
 }
 
 // appendElement appends an element of a set of addresses.

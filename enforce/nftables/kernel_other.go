@@ -18,7 +18,8 @@ func dial(string, maphash.Seed) (*kernel, error)                           { ret
 func (*kernel) listen() moment                                             { return moment{} }
 func (*kernel) onlyOwn(moment, int) (uint32, bool)                         { return 0, false }
 func (*kernel) onlyOthers(uint32, uint32) bool                             { return false }
-func (*kernel) caughtUp()                                                  {}
+func (*kernel) caughtUp(uint32)                                            {}
+func (*kernel) size(string) (int, error)                                   { return 0, ErrPlatform }
 func (*kernel) close() error                                               { return ErrPlatform }
 func (*kernel) room() int                                                  { return 0 }
 func (*kernel) generation() (uint32, error)                                { return 0, ErrPlatform }

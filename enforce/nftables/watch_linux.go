@@ -130,9 +130,14 @@ func (k *kernel) onlyOthers(after, until uint32) bool {
 	return k.w != nil && k.w.heard(until) && !k.w.lost && !(k.w.any && int32(k.w.own-after) > 0)
 }
 
-// caughtUp says that the table is known, whatever was not heard before.
-func (k *kernel) caughtUp() {
-	if k.w != nil {
-		k.w.lost = false
+// caughtUp says that the table is known as it is, whatever was missed before,
+// if gen is still the generation: nothing else is on its way to be heard.
+func (k *kernel) caughtUp(gen uint32) {
+	if k.w == nil {
+		return
+	}
+	k.w.hear()
+	if now, err := k.generation(); err == nil && now == gen {
+		k.w.lost, k.w.pending, k.w.last = false, false, gen
 	}
 }
