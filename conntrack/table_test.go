@@ -281,9 +281,12 @@ func TestAllocs(t *testing.T) {
 			}
 			tb.DeleteTuple(now, 4, out.Tuple)
 		},
-		"sweep":    func() { tb.Sweep(now, 1000) },
-		"update":   func() { tb.Update(now, func(e *Entry) (Mark, uint32, bool) { return e.Mark, e.Epoch, true }) },
-		"fragment": func() { tb.CommitFragment(now, 0, Local, piece1, nil, true, 0); tb.TrackFragment(now, 0, Local, piece2) },
+		"sweep":  func() { tb.Sweep(now, 1000) },
+		"update": func() { tb.Update(now, func(e *Entry) (Mark, uint32, bool) { return e.Mark, e.Epoch, true }) },
+		"fragment": func() {
+			tb.CommitFragment(now, 0, Local, piece1, nil, true, 0)
+			tb.TrackFragment(now, 0, Local, piece2)
+		},
 	} {
 		require.Zero(t, testing.AllocsPerRun(100, f), name)
 	}

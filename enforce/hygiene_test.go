@@ -104,7 +104,9 @@ func martians(src, dst netip.Addr) bool {
 	if src.Is4() {
 		return in(src, "0.0.0.0/8", "127.0.0.0/8", "224.0.0.0/4", "240.0.0.0/4") || in(dst, "0.0.0.0/8", "127.0.0.0/8", "240.0.0.0/4") && !in(dst, "255.255.255.255/32")
 	}
-	mapped := func(a netip.Addr) bool { return strings.HasPrefix(a.StringExpanded(), "0000:0000:0000:0000:0000:ffff:") || a.Is4In6() }
+	mapped := func(a netip.Addr) bool {
+		return strings.HasPrefix(a.StringExpanded(), "0000:0000:0000:0000:0000:ffff:") || a.Is4In6()
+	}
 	return in(src, "::/128", "::1/128", "ff00::/8") || mapped(src) || in(dst, "::/128", "::1/128") || mapped(dst)
 }
 
