@@ -88,7 +88,7 @@ func ExampleTable_CommitFragment() {
 	fmt.Println(v)
 
 	// The rules accept the first fragment by rule 7; the rest follows it.
-	fmt.Println(table.CommitFragment(0, 1, conntrack.Local, first, true, 7))
+	fmt.Println(table.CommitFragment(0, 1, conntrack.Local, first, nil, true, 7))
 	v, rule := table.TrackFragment(0, 1, conntrack.Local, rest)
 	fmt.Println(v, rule)
 

@@ -41,13 +41,15 @@ func (v FragVerdict) String() string {
 // where accept is false, and also where p contradicts what was accepted of the
 // same datagram before, or where the cache has no room: then p must be dropped.
 //
-// A second first fragment of a datagram that is not complete yet is a duplicate
-// if it has the same headers and lengths, and otherwise poisons the datagram:
-// what is judged must be what is delivered (FRAG-05).
+// b is the packet that p was decoded from. A second first fragment of a datagram
+// that is not complete yet is a duplicate if it says and carries the same, byte
+// for byte behind the IP header, and otherwise poisons the datagram: what is
+// judged must be what is delivered (FRAG-05). Where b is nil, only what p knows
+// of it is compared.
 //
 // A trailing fragment is passed to TrackFragment. A packet that is no fragment
 // is not recorded.
-func (t *Table) CommitFragment(now Time, z Zone, from Side, p *packet.Packet, accept bool, m Mark) FragVerdict {
+func (t *Table) CommitFragment(now Time, z Zone, from Side, p *packet.Packet, b []byte, accept bool, m Mark) FragVerdict {
 	switch {
 	case p.Trailing():
 		v, _ := t.TrackFragment(now, z, from, p)
@@ -59,9 +61,10 @@ func (t *Table) CommitFragment(now Time, z Zone, from Side, p *packet.Packet, ac
 	}
 	f := &t.frags
 	k := fragKeyOf(z, from&1, p)
+	print := f.print(p, b)
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.first(f.clock.at(now), &k, p, accept, m)
+	return f.first(f.clock.at(now), &k, p, print, accept, m)
 }
 
 // TrackFragment returns the verdict on p, a trailing fragment that side from
@@ -156,7 +159,7 @@ const maxSpans = 128
 type datagram struct {
 	fragKey
 	bucket, next uint32
-	print        uint64 // of the first fragment's headers
+	print        uint64 // of the first fragment
 	expiresAt    Time   // on the cache's own scale
 	mark         Mark
 	covered      uint32 // bytes accepted
@@ -225,9 +228,8 @@ func (d *datagram) fits(s span, more bool) bool {
 }
 
 // first judges a first fragment.
-func (f *fragments) first(now Time, k *fragKey, p *packet.Packet, accept bool, m Mark) FragVerdict {
+func (f *fragments) first(now Time, k *fragKey, p *packet.Packet, print uint64, accept bool, m Mark) FragVerdict {
 	d, bucket := f.find(now, k)
-	print := f.print(p)
 	switch {
 	case d == nil:
 		if d = f.add(now, k, bucket); d == nil {
@@ -256,8 +258,10 @@ func (f *fragments) first(now Time, k *fragKey, p *packet.Packet, accept bool, m
 	return d.place(p)
 }
 
-// print condenses what the rules and the table may have judged p by.
-func (f *fragments) print(p *packet.Packet) uint64 {
+// print condenses what the rules and the table may have judged p by, and what
+// of its datagram it carries. It is keyed: nobody can aim at the print of
+// another fragment.
+func (f *fragments) print(p *packet.Packet, b []byte) uint64 {
 	var k, q key
 	c := k.set(0, Remote, &p.Tuple, p.ICMPType, p.ICMPCode)
 	q.set(0, Remote, &p.Inner.Tuple, p.Inner.ICMPType, p.Inner.ICMPCode)
@@ -265,7 +269,19 @@ func (f *fragments) print(p *packet.Packet) uint64 {
 	h = fold(h^uint64(p.Seq)<<32^uint64(p.Ack), f.secret[1])
 	h = fold(h^uint64(p.Length)<<32^uint64(p.Data), f.secret[2])
 	h = fold(h^uint64(p.Flags)<<56^uint64(p.ICMPType)<<48^uint64(p.ICMPCode)<<40^uint64(p.L4)<<16^uint64(p.Window), f.secret[3])
-	return fold(h^uint64(p.Inner.Seq)<<32^uint64(p.FragSize)<<8^uint64(c), f.secret[4])
+	h = fold(h^uint64(p.Inner.Seq)<<32^uint64(p.FragSize)<<8^uint64(c), f.secret[4])
+	if int(p.Length) > len(b) || p.Length < uint32(p.FragSize) {
+		return h
+	}
+	le := binary.LittleEndian
+	b = b[p.Length-uint32(p.FragSize) : p.Length]
+	for ; len(b) >= 16; b = b[16:] {
+		h = fold(h^le.Uint64(b)^f.secret[0], le.Uint64(b[8:])^f.secret[1])
+	}
+	for ; len(b) >= 8; b = b[8:] { // a first fragment is a multiple of 8 bytes long
+		h = fold(h^le.Uint64(b)^f.secret[2], f.secret[3])
+	}
+	return h
 }
 
 // find returns the datagram k, or nil, and its bucket.

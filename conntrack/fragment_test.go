@@ -54,7 +54,7 @@ func TestFragments(t *testing.T) {
 			for i, f := range tc.pieces {
 				p := piece(1, f.from, f.to, f.more)
 				if f.from == 0 {
-					require.Equal(t, f.want, tb.CommitFragment(0, zone, Local, p, tc.accept, mark), "piece %d", i)
+					require.Equal(t, f.want, tb.CommitFragment(0, zone, Local, p, nil, tc.accept, mark), "piece %d", i)
 					continue
 				}
 				got, m := tb.TrackFragment(0, zone, Local, p)
@@ -87,21 +87,21 @@ func TestFragmentTwoFirsts(t *testing.T) {
 	tb := NewTable(Options{})
 	good, evil := piece(1, 0, 64, true), piece(1, 0, 64, true)
 	evil.Tuple.DstPort = 22
-	require.Equal(t, FragDrop, tb.CommitFragment(0, 0, Local, evil, false, 0))
-	require.Equal(t, FragOverlap, tb.CommitFragment(0, 0, Local, good, true, 0))
+	require.Equal(t, FragDrop, tb.CommitFragment(0, 0, Local, evil, nil, false, 0))
+	require.Equal(t, FragOverlap, tb.CommitFragment(0, 0, Local, good, nil, true, 0))
 	v, _ := tb.TrackFragment(0, 0, Local, piece(1, 64, 70, false))
 	require.Equal(t, FragOverlap, v)
 
 	good.FragID, evil.FragID = 2, 2
-	require.Equal(t, FragAccept, tb.CommitFragment(0, 0, Local, good, true, 0))
-	require.Equal(t, FragOverlap, tb.CommitFragment(0, 0, Local, evil, false, 0))
+	require.Equal(t, FragAccept, tb.CommitFragment(0, 0, Local, good, nil, true, 0))
+	require.Equal(t, FragOverlap, tb.CommitFragment(0, 0, Local, evil, nil, false, 0))
 
 	// The number of a complete datagram may be used again.
 	good.FragID, evil.FragID = 3, 3
-	require.Equal(t, FragAccept, tb.CommitFragment(0, 0, Local, good, true, 5))
+	require.Equal(t, FragAccept, tb.CommitFragment(0, 0, Local, good, nil, true, 5))
 	v, _ = tb.TrackFragment(0, 0, Local, piece(3, 64, 70, false))
 	require.Equal(t, FragAccept, v)
-	require.Equal(t, FragDrop, tb.CommitFragment(0, 0, Local, evil, false, 6))
+	require.Equal(t, FragDrop, tb.CommitFragment(0, 0, Local, evil, nil, false, 6))
 	v, _ = tb.TrackFragment(0, 0, Local, piece(3, 64, 70, false))
 	require.Equal(t, FragDrop, v)
 }
@@ -114,7 +114,7 @@ func TestFragmentIPv6(t *testing.T) {
 		first, rest := piece(1, 0, 64, true), piece(1, 64, 70, false)
 		first.Tuple.Family, rest.Tuple.Family = family, family
 		rest.Tuple.Proto = 60
-		tb.CommitFragment(0, 0, Local, first, true, 0)
+		tb.CommitFragment(0, 0, Local, first, nil, true, 0)
 		v, _ := tb.TrackFragment(0, 0, Local, rest)
 		require.Equal(t, family == 6, v == FragAccept)
 	}
@@ -122,13 +122,13 @@ func TestFragmentIPv6(t *testing.T) {
 
 func TestFragmentTime(t *testing.T) {
 	tb := NewTable(Options{Timeouts: Timeouts{Fragment: time.Minute}})
-	require.Equal(t, FragAccept, tb.CommitFragment(0, 0, Local, piece(1, 0, 64, true), true, 0))
+	require.Equal(t, FragAccept, tb.CommitFragment(0, 0, Local, piece(1, 0, 64, true), nil, true, 0))
 	v, _ := tb.TrackFragment(59*second, 0, Local, piece(1, 64, 128, true))
 	require.Equal(t, FragAccept, v)
 	v, _ = tb.TrackFragment(60*second, 0, Local, piece(1, 128, 130, false)) // not extended
 	require.Equal(t, FragUnknown, v)
 
-	tb.CommitFragment(60*second, 7, Local, piece(1, 0, 64, true), true, 0)
+	tb.CommitFragment(60*second, 7, Local, piece(1, 0, 64, true), nil, true, 0)
 	tb.Flush(60*second, 7)
 	v, _ = tb.TrackFragment(60*second, 7, Local, piece(1, 64, 128, true))
 	require.Equal(t, FragUnknown, v)
@@ -140,7 +140,7 @@ func TestFragmentFlood(t *testing.T) {
 	tb := NewTable(Options{MaxFragments: 32, MaxFragmentsPerZone: 8})
 	accepted := 0
 	for id := range uint32(100) {
-		switch tb.CommitFragment(0, 1, Remote, piece(id, 0, 64, true), true, 0) {
+		switch tb.CommitFragment(0, 1, Remote, piece(id, 0, 64, true), nil, true, 0) {
 		case FragAccept:
 			accepted++
 		case FragUnknown:
@@ -149,23 +149,23 @@ func TestFragmentFlood(t *testing.T) {
 		}
 	}
 	require.Equal(t, 8, accepted)
-	require.Equal(t, FragAccept, tb.CommitFragment(0, 2, Remote, piece(1, 0, 64, true), true, 0), "another zone")
+	require.Equal(t, FragAccept, tb.CommitFragment(0, 2, Remote, piece(1, 0, 64, true), nil, true, 0), "another zone")
 	for z := range Zone(40) {
 		for id := range uint32(20) {
-			tb.CommitFragment(0, z+10, Remote, piece(id, 0, 64, true), true, 0)
+			tb.CommitFragment(0, z+10, Remote, piece(id, 0, 64, true), nil, true, 0)
 		}
 	}
-	require.Equal(t, FragUnknown, tb.CommitFragment(0, 99, Remote, piece(1, 0, 64, true), true, 0))
-	require.Equal(t, FragDrop, tb.CommitFragment(0, 99, Remote, piece(1, 0, 64, true), false, 0))
+	require.Equal(t, FragUnknown, tb.CommitFragment(0, 99, Remote, piece(1, 0, 64, true), nil, true, 0))
+	require.Equal(t, FragDrop, tb.CommitFragment(0, 99, Remote, piece(1, 0, 64, true), nil, false, 0))
 	v, _ := tb.TrackFragment(0, 1, Remote, piece(0, 64, 70, false)) // complete: may go
 	require.Equal(t, FragAccept, v)
-	require.Equal(t, FragAccept, tb.CommitFragment(0, 1, Remote, piece(200, 0, 64, true), true, 0))
-	require.Equal(t, FragAccept, tb.CommitFragment(30*second, 99, Remote, piece(1, 0, 64, true), true, 0))
+	require.Equal(t, FragAccept, tb.CommitFragment(0, 1, Remote, piece(200, 0, 64, true), nil, true, 0))
+	require.Equal(t, FragAccept, tb.CommitFragment(30*second, 99, Remote, piece(1, 0, 64, true), nil, true, 0))
 	tb.Sweep(60*second, 1000)
 	require.Zero(t, tb.frags.zones.used)
 
 	many := NewTable(Options{})
-	require.Equal(t, FragAccept, many.CommitFragment(0, 0, Local, piece(1, 0, 8, true), true, 0))
+	require.Equal(t, FragAccept, many.CommitFragment(0, 0, Local, piece(1, 0, 8, true), nil, true, 0))
 	for i := 1; i < maxSpans; i++ {
 		v, _ := many.TrackFragment(0, 0, Local, piece(1, 8*i, 8*i+8, true))
 		require.Equal(t, FragAccept, v)
@@ -187,7 +187,7 @@ func TestFragmentBytes(t *testing.T) {
 		owner := map[int]span{}
 		length := -1
 		poisoned := false
-		tb.CommitFragment(0, 0, Local, piece(1, 0, 16, true), true, 0)
+		tb.CommitFragment(0, 0, Local, piece(1, 0, 16, true), nil, true, 0)
 		for i := range 16 {
 			owner[i] = span{0, 16, true}
 		}
@@ -215,6 +215,32 @@ func TestFragmentBytes(t *testing.T) {
 			if !bad && !s.more {
 				length = s.to
 			}
+		}
+	})
+}
+
+// TestFragmentContent is FRAG-05: a second first fragment must carry the same, byte
+// for byte, even where no rule and no state looked.
+func TestFragmentContent(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		size := 8 * rapid.IntRange(1, 20).Draw(t, "size")
+		b := rapid.SliceOfN(rapid.Byte(), 20+size, 20+size).Draw(t, "packet")
+		p := piece(1, 0, size, true)
+		tb := NewTable(Options{})
+		if v := tb.CommitFragment(0, 0, Remote, p, b, true, 1); v != FragAccept {
+			t.Fatal(v)
+		}
+		again := append([]byte(nil), b...)
+		again[8]-- // the time to live differs on another path
+		if v := tb.CommitFragment(0, 0, Remote, p, append(again, 1, 2), true, 1); v != FragAccept {
+			t.Fatal("duplicate", v)
+		}
+		again[rapid.IntRange(20, len(b)-1).Draw(t, "at")] ^= 1 << rapid.IntRange(0, 7).Draw(t, "bit")
+		if v := tb.CommitFragment(0, 0, Remote, p, again, true, 1); v != FragOverlap {
+			t.Fatal("other bytes", v)
+		}
+		if v, _ := tb.TrackFragment(0, 0, Remote, piece(1, size, size+8, false)); v != FragOverlap {
+			t.Fatal("the rest", v)
 		}
 	})
 }

@@ -68,6 +68,27 @@ func TestHostile(t *testing.T) {
 			q := udp("[fd00::1]:4000", "[2001:db8::1]:80")
 			return []string{g.out(q), g.in(icmpError("2001:db8::9", "fd00::1", 2, q))}
 		}},
+		{"ICMP-15", "A A A A A D D D A A D", func(g *gate) []string {
+			about := func(src, dst string, seq uint32) *packet.Packet {
+				side, p := stranger, seg(src, dst, "A", seq, 0, 0, 0)
+				return icmpError(side, strings.Split(src, ":")[0], 3, p)
+			}
+			v := append(numbered(g, 8192, 8192), g.out(seg(in, out, "PA", 1001, 5001, 100, 8192)), g.in(seg(out, in, "A", 5001, 1101, 0, 8192)))
+			return append(v,
+				g.in(about(in, out, 900_000)),         // never sent
+				g.in(about(in, out, 1102)),            // not yet
+				g.in(about(in, out, 1<<32+1101-8193)), // long ago
+				g.in(about(in, out, 1101)),            // the next one: a bare acknowledgement has it
+				g.out(about(out, in, 5001)),           // of the other side
+				g.out(about(out, in, 5001+8192)))      // likewise
+		}},
+		{"ICMP-15/syn", "A A D A A", func(g *gate) []string {
+			about := func(seq uint32) *packet.Packet {
+				return icmpError(stranger, inside, 3, seg(in, out, "S", seq, 0, 0, 0))
+			}
+			return []string{g.out(seg(in, out, "S", 1000, 0, 0, 8192)), g.in(about(1000)), g.in(about(2000)),
+				g.out(seg(in, out, "S", 2000, 0, 0, 8192)), g.in(about(2000))} // it tries again
+		}},
 		{"ICMP-16", "A D D", func(g *gate) []string {
 			return []string{g.out(icmp("fd00::1", "2001:db8::1", 135, 0)), g.in(icmp("2001:db8::1", "fd00::1", 128, 0)), g.in(icmp("2001:db8::1", "fd00::1", 129, 0))}
 		}},

@@ -65,3 +65,26 @@ func classifyICMP(proto, family, icmpType uint8) (c class, query uint8) {
 	}
 	return classOther, 0
 }
+
+// inFlight reports whether a segment with the sequence number seq, which an ICMP
+// error quotes, may have been on its way from side from (RFC 5927 4.1, ICMP-15):
+// not behind what that side has sent, and not more than a window before what
+// the other has acknowledged. A blind attacker would have to know the numbers.
+// Of other protocols than TCP nothing is known.
+func (s *shardState) inFlight(e *entry, id uint32, from Side, seq uint32) bool {
+	if e.proto != packet.ProtoTCP || e.flags&flagLoose != 0 || s.table.liberal {
+		return true
+	}
+	w, d := s.window(id), e.dir(from)
+	snd, rcv := &w.of[d], &w.of[d^1]
+	if w.lastSeg == segSyn && w.lastDir == d && seq == w.lastEnd-1 {
+		return true // a SYN in the middle that was let through: TCP-25
+	}
+	una := snd.end
+	if w.opts[d^1]&optAcked != 0 {
+		una = rcv.maxAck
+	} else {
+		una -= uint32(w.synData) + 1 // its SYN
+	}
+	return !after(seq, snd.end) && !after(una-max(rcv.maxWin, 1), seq)
+}

@@ -131,6 +131,9 @@ func (m *model) track(now Time, z Zone, from Side, p *packet.Packet) result {
 		if e == nil || e.opener == from && !e.replied {
 			return result{}
 		}
+		if sent := Dir(1 - from ^ e.opener); e.tcp != nil && !m.liberal && !e.tcp.adopted && !e.tcp.inFlight(sent, q.Seq) {
+			return result{}
+		}
 		return result{conn: e.conn(Related, from), touched: e}
 	}
 	m.tick(now)

@@ -184,3 +184,16 @@ func (h *modelTCP) reset(s modelSeg, st Status, assured, liberal bool) (passes, 
 	}
 	return liberal || fit != "out", liberal || fit == "in"
 }
+
+// inFlight says whether the segment at seq may have been on its way from the
+// end that sends in direction d: ICMP-15.
+func (h *modelTCP) inFlight(d Dir, seq uint32) bool {
+	me, it := h.end[d], h.end[1-d]
+	acked := me.said - 1 - me.synLen
+	if it.hasAcked {
+		acked = it.acked
+	}
+	n := near(seq, me.said)
+	thrown := h.last.kind == segSyn && h.last.from == d && seq == h.last.rawEnd-1
+	return thrown || acked-max(it.window, 1) <= n && n <= me.said
+}

@@ -91,6 +91,12 @@ func (h *harness) packet(z Zone, from Side) *packet.Packet {
 			p.Inner.Tuple = h.tuple(from.other())
 			p.Inner.ICMPType = rapid.SampledFrom(types).Draw(rt, "innerType")
 			p.Inner.ICMPCode = rapid.Uint8Range(0, 1).Draw(rt, "innerCode")
+			k, _ := h.m.key(z, from.other(), p.Inner.Tuple, p.Inner.ICMPType, p.Inner.ICMPCode)
+			if e := h.m.m[k]; e != nil && e.tcp != nil {
+				sent := e.tcp.end[from.other()^e.opener]
+				off := rapid.SampledFrom([]int64{0, 0, 0, -1, 1, -1001, -1002, -65536, -65537, -70000, 1 << 30}).Draw(rt, "quoted")
+				p.Inner.Seq = uint32(sent.said + off)
+			}
 		}
 	}
 	return p

@@ -265,7 +265,7 @@ func (t *Table) trackError(now Time, z Zone, from Side, p *packet.Packet) Conn {
 	e, id := s.find(s.clock.at(now), &k, uint32(h))
 	// The quoted packet was sent by the other side. If that is a reply, and
 	// there was none, the quote is made up (ICMP-03).
-	if e == nil || e.dir(from.other()) == Reply && e.flags&flagSeenReply == 0 {
+	if e == nil || e.dir(from.other()) == Reply && e.flags&flagSeenReply == 0 || !s.inFlight(e, id, from.other(), p.Inner.Seq) {
 		s.stats.Invalid++
 		return Conn{}
 	}

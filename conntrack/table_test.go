@@ -281,9 +281,12 @@ func TestAllocs(t *testing.T) {
 			}
 			tb.DeleteTuple(now, 4, out.Tuple)
 		},
-		"sweep":    func() { tb.Sweep(now, 1000) },
-		"update":   func() { tb.Update(now, func(e *Entry) (Mark, uint32, bool) { return e.Mark, e.Epoch, true }) },
-		"fragment": func() { tb.CommitFragment(now, 0, Local, piece1, true, 0); tb.TrackFragment(now, 0, Local, piece2) },
+		"sweep":  func() { tb.Sweep(now, 1000) },
+		"update": func() { tb.Update(now, func(e *Entry) (Mark, uint32, bool) { return e.Mark, e.Epoch, true }) },
+		"fragment": func() {
+			tb.CommitFragment(now, 0, Local, piece1, nil, true, 0)
+			tb.TrackFragment(now, 0, Local, piece2)
+		},
 	} {
 		require.Zero(t, testing.AllocsPerRun(100, f), name)
 	}
@@ -338,7 +341,7 @@ func TestConcurrent(t *testing.T) {
 				case 4:
 					tb.DeleteTuple(now, z, out.Tuple)
 				case 5:
-					tb.CommitFragment(now, z, Local, piece(uint32(r.IntN(9)), 0, 64, true), true, 1)
+					tb.CommitFragment(now, z, Local, piece(uint32(r.IntN(9)), 0, 64, true), nil, true, 1)
 					tb.Track(now, z, Local, piece(uint32(r.IntN(9)), 64, 70, false))
 				default:
 					if c := tb.Track(now, z, Local, out); c.State == New {

@@ -3,6 +3,7 @@
 package enforce_test
 
 import (
+	"encoding/binary"
 	"testing"
 	"time"
 
@@ -79,4 +80,44 @@ func TestNoAllocations(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestHoldNoAllocations: keeping a fragment, releasing it and verifying checksums
+// allocate nothing.
+func TestHoldNoAllocations(t *testing.T) {
+	eachFamily(t, func(t *testing.T, f family) {
+		e := enforce.NewEngine(enforce.Options{Checksums: enforce.ChecksumsAll, Conntrack: conntrack.Options{MaxEntries: 64, MaxFragments: 4096}})
+		require.NoError(t, e.Apply(t.Context(), matcher(t, profile(sg.Revalidate), group("web", both("dns", sg.Ingress, sg.UDP, 53)), nic("i", "web"))))
+		p := e.Port("i")
+		p.Hold(enforce.HoldOptions{Fragments: 4})
+		pieces := cut(udp(at(f.peer, "4000"), at(f.local, "53"), 1200), 800, 1)
+		buf := make([]byte, 2000)
+		id := uint16(0)
+		require.Zero(t, testing.AllocsPerRun(500, func() {
+			id++
+			for _, b := range pieces { // another datagram
+				if f.name == "ipv4" {
+					binary.BigEndian.PutUint16(b[4:], id)
+					b[10], b[11] = 0, 0
+					s := uint32(0)
+					for i := 0; i < 20; i += 2 {
+						s += uint32(binary.BigEndian.Uint16(b[i:]))
+					}
+					s = s>>16 + s&0xffff
+					binary.BigEndian.PutUint16(b[10:], ^uint16(s>>16+s))
+				} else {
+					binary.BigEndian.PutUint16(b[46:], id)
+				}
+			}
+			if v := p.Filter(sg.Ingress, pieces[1]); v.Reason != ir.ReasonFragmentHeld {
+				t.Fatal(v)
+			}
+			if v := p.Filter(sg.Ingress, pieces[0]); v.Action != sg.Accept {
+				t.Fatal(v)
+			}
+			if n, v := p.Release(sg.Ingress, buf); n != len(pieces[1]) || v.Action != sg.Accept {
+				t.Fatal(n, v)
+			}
+		}))
+	})
 }

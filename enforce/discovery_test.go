@@ -28,7 +28,7 @@ func TestHostileDiscovery(t *testing.T) {
 	}), nic("i", "g"))
 	for _, typ := range []uint8{134, 135, 136} {
 		require.Contains(t, b.in(discovery("fe80::1", "fd00::5", typ, 255)), "accept platform", typ)
-		require.Contains(t, b.in(discovery("2001:db8::1", "fd00::5", typ, 64)), "drop malformed", typ)
+		require.Contains(t, b.in(discovery("2001:db8::1", "fd00::5", typ, 64)), "drop off_link", typ)
 	}
 	for _, typ := range []uint8{133, 135, 136} {
 		require.Contains(t, b.out(discovery("fd00::5", "fe80::1", typ, 255)), "accept", typ)
@@ -38,6 +38,6 @@ func TestHostileDiscovery(t *testing.T) {
 	}
 	whole := discovery("fe80::1", "fd00::5", 135, 255)
 	ip := &layers.IPv6{Version: 6, NextHeader: layers.IPProtocolIPv6Fragment, HopLimit: 255, SrcIP: whole[8:24], DstIP: whole[24:40]}
-	fragment := serialize(ip, gopacket.Payload(append([]byte{58, 0, 0, 1, 0, 0, 0, 9}, whole[40:]...)))
-	require.Contains(t, b.in(fragment), "drop malformed")
+	fragment := serialize(ip, gopacket.Payload(append([]byte{58, 0, 0, 1, 0, 0, 0, 9}, whole[40:64]...)))
+	require.Contains(t, b.in(fragment), "drop fragmented_discovery")
 }

@@ -18,6 +18,13 @@ type Options struct {
 	// Conntrack sizes the connection table.
 	Conntrack conntrack.Options
 
+	// Hygiene says what is let through to the rules although filters refuse it.
+	Hygiene Hygiene
+
+	// Checksums are those that Filter and FilterBatch verify. Where sources
+	// differ, there is Port.FilterWith.
+	Checksums Checksums
+
 	// OnEvent, if set, is called for every flow that opens or closes and every
 	// packet that is refused. It runs on the packet path, sometimes with a
 	// lock held: it must not block, must not call the Engine, and must not
@@ -37,6 +44,7 @@ type Options struct {
 // first Apply.
 type Engine struct {
 	opts   Options
+	refuse hygiene
 	table  *conntrack.Table
 	start  time.Time
 	coarse atomic.Int64 // the clock while Run runs, else 0
@@ -71,7 +79,7 @@ type generation struct {
 
 // NewEngine returns an engine without a policy.
 func NewEngine(o Options) *Engine {
-	e := &Engine{opts: o, start: time.Now(), ports: make(map[sg.InterfaceID]*Port), zones: []*Port{nil}, retired: make(map[ir.RuleRef]Counter)}
+	e := &Engine{opts: o, refuse: newHygiene(o.Hygiene), start: time.Now(), ports: make(map[sg.InterfaceID]*Port), zones: []*Port{nil}, retired: make(map[ir.RuleRef]Counter)}
 	if o.Now != nil {
 		e.start = o.Now()
 	}

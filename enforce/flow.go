@@ -89,14 +89,6 @@ func opensConnection(p *packet.Packet) bool {
 	return sg.Protocol(p.Tuple.Proto) == sg.TCP && p.Flags&(packet.SYN|packet.ACK|packet.RST|packet.FIN) == packet.SYN
 }
 
-// offLink reports a neighbour discovery message that did not start on this
-// link or comes in fragments: receivers must discard both (RFC 4861 6.1 and
-// 7.1, RFC 6980 5).
-func offLink(p *packet.Packet) bool {
-	return sg.Protocol(p.Tuple.Proto) == sg.ICMPv6 && p.Tuple.Family == 6 && 133 <= p.ICMPType && p.ICMPType <= 137 &&
-		(p.HopLimit != 255 || p.Fragment)
-}
-
 // spoofed reports whether a packet has an address that interface i may not
 // use. Unspecified and link-local sources, and link-local and multicast
 // destinations, stay possible: DHCP and neighbour discovery need them. The

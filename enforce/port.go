@@ -15,8 +15,9 @@ type Port struct {
 	engine *Engine
 	id     sg.InterfaceID
 	state  atomic.Pointer[portState]
-	mu     sync.Mutex // serialises resolve
-	drops  [32]atomic.Uint64
+	mu     sync.Mutex        // serialises resolve
+	drops  [64]atomic.Uint64 // by reason
+	held   atomic.Pointer[hold]
 }
 
 // portState is what a Port knows of its interface in one generation.
@@ -142,16 +143,28 @@ func (e *Engine) resolvePorts() map[conntrack.Zone]bool {
 // Filter decides one packet, which starts at its IP header. It does not
 // allocate and does not keep b.
 func (p *Port) Filter(d sg.Direction, b []byte) ir.Verdict {
+	return p.FilterWith(p.engine.opts.Checksums, d, b)
+}
+
+// FilterWith is Filter for a packet from a source that vouches for those
+// checksums, whatever Options says.
+func (p *Port) FilterWith(c Checksums, d sg.Direction, b []byte) ir.Verdict {
 	st := p.current()
 	if st == nil || !st.known || !d.Valid() {
 		return p.unknown(st, d, b)
 	}
-	return p.filter(st, p.engine.now(), d, b)
+	return p.filter(st, p.engine.now(), c, d, b)
 }
 
 // FilterBatch decides pkts into out, which is at least as long, and returns
 // how many were accepted; one clock read and one policy serve the whole batch.
 func (p *Port) FilterBatch(d sg.Direction, pkts [][]byte, out []ir.Verdict) int {
+	return p.FilterBatchWith(p.engine.opts.Checksums, d, pkts, out)
+}
+
+// FilterBatchWith is FilterBatch for packets from a source that vouches for
+// those checksums, whatever Options says.
+func (p *Port) FilterBatchWith(c Checksums, d sg.Direction, pkts [][]byte, out []ir.Verdict) int {
 	out = out[:len(pkts)]
 	st := p.current()
 	if st == nil || !st.known || !d.Valid() {
@@ -162,7 +175,7 @@ func (p *Port) FilterBatch(d sg.Direction, pkts [][]byte, out []ir.Verdict) int 
 	}
 	now, n := p.engine.now(), 0
 	for i, b := range pkts {
-		out[i] = p.filter(st, now, d, b)
+		out[i] = p.filter(st, now, c, d, b)
 		if out[i].Action == sg.Accept {
 			n++
 		}
@@ -188,50 +201,60 @@ func (p *Port) unknown(st *portState, d sg.Direction, b []byte) ir.Verdict {
 }
 
 // filter is the verdict, step by step.
-func (p *Port) filter(st *portState, now conntrack.Time, d sg.Direction, b []byte) ir.Verdict {
+func (p *Port) filter(st *portState, now conntrack.Time, c Checksums, d sg.Direction, b []byte) ir.Verdict {
 	var pkt packet.Packet
-	if packet.Decode(b, &pkt) != nil || pkt.SourceRoute || offLink(&pkt) {
-		pkt.Length = uint32(len(b))
-		return p.drop(st, now, d, &pkt, ir.Verdict{Reason: ir.ReasonMalformed})
-	}
-	if st.iface.Guard && spoofed(&st.iface, d, &pkt.Tuple) {
-		return p.drop(st, now, d, &pkt, ir.Verdict{Reason: ir.ReasonSpoofed})
+	if why := p.admit(st, c, d, b, &pkt); why != ir.ReasonNone {
+		return p.drop(st, now, d, &pkt, ir.Verdict{Reason: why})
 	}
 	if pkt.Trailing() {
-		return p.trailing(st, now, d, &pkt)
+		return p.trailing(st, now, d, &pkt, b)
 	}
-	v, conn := p.judge(st, now, d, &pkt)
-	if v.Action == sg.Drop {
-		if pkt.Fragment {
-			p.engine.table.CommitFragment(now, st.frags, side(d), &pkt, false, 0)
-		}
-		return p.drop(st, now, d, &pkt, v)
-	}
+	v := p.pass(st, now, d, &pkt, b)
 	if pkt.Fragment {
-		got := p.engine.table.CommitFragment(now, st.frags, side(d), &pkt, true, conntrack.Mark(v.Rule))
-		if got != conntrack.FragAccept {
-			conn.Mark, conn.Epoch = conntrack.Mark(v.Rule), st.gen.epoch // as known left them
-			p.engine.uncount(conn, &pkt)
-			return p.drop(st, now, d, &pkt, ir.Verdict{Reason: ir.ReasonFragment})
-		}
-	}
-	if conn.State == conntrack.New && !v.Stateless {
-		return p.open(st, now, d, &pkt, v)
-	}
-	if v.Rule != 0 && (!conn.Tracked() || conn.State == conntrack.Related) {
-		st.gen.book.add(st.gen.matcher.Program(), v.Rule, 0, 1, uint64(pkt.Length))
+		p.settle(st, now, d, &pkt, v)
 	}
 	return v
 }
 
-// trailing gives a fragment the verdict of its datagram's first one.
-func (p *Port) trailing(st *portState, now conntrack.Time, d sg.Direction, pkt *packet.Packet) ir.Verdict {
-	got, mark := p.engine.table.TrackFragment(now, st.frags, side(d), pkt)
-	if got != conntrack.FragAccept {
+// admit decodes b into pkt and makes the checks that need no state: decoding,
+// source guard, hygiene, checksums. It returns why the
+// packet goes no further, or ReasonNone. It changes nothing but pkt.
+func (p *Port) admit(st *portState, c Checksums, d sg.Direction, b []byte, pkt *packet.Packet) ir.Reason {
+	if packet.Decode(b, pkt) != nil {
+		pkt.Length = uint32(len(b)) // for the event
+		return ir.ReasonMalformed
+	}
+	if c != ChecksumsUnknown && pkt.Tuple.Family == 4 && !packet.ChecksumIPv4(b) {
+		return ir.ReasonChecksum
+	}
+	if st.iface.Guard && spoofed(&st.iface, d, &pkt.Tuple) {
+		return ir.ReasonSpoofed
+	}
+	if why := p.engine.refuse.reason(pkt); why != ir.ReasonNone {
+		return why
+	}
+	if c == ChecksumsAll && !pkt.Checksum(b) {
+		return ir.ReasonChecksum
+	}
+	return ir.ReasonNone
+}
+
+// pass decides a packet that has its headers, and tracks what it opens. b is
+// the packet.
+func (p *Port) pass(st *portState, now conntrack.Time, d sg.Direction, pkt *packet.Packet, b []byte) ir.Verdict {
+	v, conn := p.judge(st, now, d, pkt)
+	if pkt.Fragment && !p.commitFirst(st, now, d, pkt, b, v) && v.Action == sg.Accept {
+		conn.Mark, conn.Epoch = conntrack.Mark(v.Rule), st.gen.epoch // as known left them
+		p.engine.uncount(conn, pkt)
 		return p.drop(st, now, d, pkt, ir.Verdict{Reason: ir.ReasonFragment})
 	}
-	v := ir.Verdict{Action: sg.Accept, Reason: ir.ReasonFragment, Rule: ir.RuleNum(mark)}
-	if v.Rule != 0 {
+	if v.Action == sg.Drop {
+		return p.drop(st, now, d, pkt, v)
+	}
+	if conn.State == conntrack.New && !v.Stateless {
+		return p.open(st, now, d, pkt, b, v)
+	}
+	if v.Rule != 0 && (!conn.Tracked() || conn.State == conntrack.Related) {
 		st.gen.book.add(st.gen.matcher.Program(), v.Rule, 0, 1, uint64(pkt.Length))
 	}
 	return v
@@ -253,8 +276,14 @@ func (p *Port) judge(st *portState, now conntrack.Time, d sg.Direction, pkt *pac
 		c = p.engine.table.Track(now, st.zone, side(d), pkt)
 	}
 	v := st.gen.matcher.Match(st.iface.Index, d, FlowOf(pkt, d))
+	if redirects(pkt) && p.engine.refuse.redirects && (c.State == conntrack.Invalid || v.Action == sg.Accept) {
+		return ir.Verdict{Reason: ir.ReasonICMPRedirect}, c
+	}
 	if c.State == conntrack.New {
 		return v, c
+	}
+	if redirects(pkt) { // it may stand alone
+		return v, conntrack.Conn{}
 	}
 	// Invalid. Where only stateless rules allow it there is no state to fit.
 	if v.Action == sg.Accept && v.Stateless && !impossible(pkt) {
@@ -326,11 +355,11 @@ func (p *Port) remark(st *portState, c conntrack.Conn, rule ir.RuleNum, pkt *pac
 }
 
 // open tracks the flow that an accepted packet starts.
-func (p *Port) open(st *portState, now conntrack.Time, d sg.Direction, pkt *packet.Packet, v ir.Verdict) ir.Verdict {
+func (p *Port) open(st *portState, now conntrack.Time, d sg.Direction, pkt *packet.Packet, b []byte, v ir.Verdict) ir.Verdict {
 	c, err := p.engine.table.Commit(now, st.zone, side(d), pkt, conntrack.Mark(v.Rule), st.gen.epoch)
 	if err != nil {
 		if pkt.Fragment { // the rest must not pass either
-			p.engine.table.CommitFragment(now, st.frags, side(d), pkt, false, 0)
+			p.engine.table.CommitFragment(now, st.frags, side(d), pkt, b, false, 0)
 		}
 		return p.drop(st, now, d, pkt, ir.Verdict{Reason: ir.ReasonTableFull})
 	}

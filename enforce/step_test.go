@@ -182,7 +182,6 @@ func TestSourceGuard(t *testing.T) {
 		{sg.Egress, "10.9.0.77", "192.0.2.7", ok, "allowed pair"},
 		{sg.Egress, "10.0.0.6", "192.0.2.7", spoofed, "a neighbour's"},
 		{sg.Egress, "0.0.0.0", "255.255.255.255", ok, "DHCP discover"},
-		{sg.Egress, "::", "ff02::1", ok, "duplicate address detection"},
 		{sg.Egress, "fe80::1", "ff02::2", ok, "link-local"},
 		{sg.Egress, "169.254.0.1", "192.0.2.7", spoofed, "IPv4 link-local is no infrastructure"},
 		{sg.Egress, "::ffff:169.254.0.1", "2001:db8::7", spoofed, "IPv4-mapped is neither"},
@@ -202,6 +201,8 @@ func TestSourceGuard(t *testing.T) {
 		v := b.Port("i").Filter(c.d, udp(at(c.src, "68"), at(c.dst, "67"), 8))
 		require.Equal(t, c.want, v.Action.String()+" "+v.Reason.String(), "%v %s > %s: %s", c.d, c.src, c.dst, c.note)
 	}
+	detection := icmp("::", "ff02::1:ff00:5", 135, 0, make([]byte, 20))
+	require.Contains(t, b.out(detection), ok, "duplicate address detection")
 	// Without the guard nothing of it is asked.
 	b.change(nic("i", "open"))
 	require.Equal(t, "accept rule open/out-4", b.out(udp("10.0.0.6:1", "192.0.2.7:2", 0)))

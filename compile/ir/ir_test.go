@@ -118,6 +118,8 @@ func TestReasons(t *testing.T) {
 	want := []string{
 		"none", "rule", "no_rule", "unattached", "empty_direction", "platform", "unknown_interface", "established",
 		"related", "invalid_state", "malformed", "fragment", "table_full", "spoofed", "no_policy",
+		"checksum", "off_link", "fragmented_discovery", "source_route", "ip_options", "routing_header", "fragment_header",
+		"martian", "land", "icmp_redirect", "icmp_type", "fragment_held",
 	}
 	for i, r := range ir.Reasons() {
 		require.Equal(t, want[i], r.String())

@@ -21,6 +21,21 @@ const (
 	ReasonTableFull               // accepted, but there is no room to track it
 	ReasonSpoofed                 // an address that the interface may not use
 	ReasonNoPolicy                // nothing was applied yet
+
+	// From here on: what package enforce refuses whatever the rules say. Its
+	// Hygiene has a switch for each but the first two and the last.
+	ReasonChecksum            // a checksum that its source vouches for is wrong
+	ReasonOffLink             // neighbour discovery that did not start on this link
+	ReasonFragmentedDiscovery // neighbour discovery in fragments
+	ReasonSourceRoute         // the sender chose the route
+	ReasonIPOptions           // IPv4 options that contradict themselves
+	ReasonRoutingHeader       // an IPv6 routing header of type 0
+	ReasonFragmentHeader      // more than one IPv6 fragment header
+	ReasonMartian             // an address that no packet between two hosts has
+	ReasonLand                // source and destination are the same
+	ReasonICMPRedirect        // an ICMP redirect without a flow
+	ReasonICMPType            // an ICMP message of a type that nobody has defined
+	ReasonFragmentHeld        // kept back until the first fragment of its datagram comes
 	reasonCount
 )
 
@@ -28,6 +43,8 @@ func reasonTexts() [reasonCount]string {
 	return [...]string{
 		"none", "rule", "no_rule", "unattached", "empty_direction", "platform", "unknown_interface", "established",
 		"related", "invalid_state", "malformed", "fragment", "table_full", "spoofed", "no_policy",
+		"checksum", "off_link", "fragmented_discovery", "source_route", "ip_options", "routing_header", "fragment_header",
+		"martian", "land", "icmp_redirect", "icmp_type", "fragment_held",
 	}
 }
 

@@ -36,7 +36,7 @@ func workload(size int) []sample {
 		{"v6/extension headers", ip6(0, opts(60), opts(6), tcp(packet.ACK, stamp, data)), true},
 		{"v6/trailing fragment", ip6(44, frag6(17, 20, false), data), true},
 		{"v6/refused length", ip6(6, tcp(packet.ACK, stamp, data))[:size], false},
-		{"v6/refused chain", ip6(60, opts(43), make([]byte, 8)), false},
+		{"v6/refused chain", ip6(60, opts(0), make([]byte, 8)), false},
 		{"refused version", make([]byte, 100), false},
 	}
 }

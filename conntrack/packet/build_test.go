@@ -127,7 +127,7 @@ func dirty() packet.Packet {
 		Length: 0xaaaa, L4: 0xaaaa, Window: 0xaaaa, Seq: 0xaaaa, Ack: 0xaaaa, Data: 0xaaaa,
 		Flags: 0xaa, ICMPType: 0xaa, ICMPCode: 0xaa, HopLimit: 0xaa,
 		FragID: 0xaaaa, FragOffset: 0xaaaa, FragSize: 0xaaaa, Fragment: true, MoreFrags: true,
-		HasScale: true, Scale: 0xaa, SACKPermitted: true, SACK: 0xaaaa, SourceRoute: true,
+		HasScale: true, Scale: 0xaa, SACKPermitted: true, SACK: 0xaaaa, Odd: 0xaa,
 	}
 }
 

@@ -14,11 +14,10 @@ package packet
 //   - an IPv4 total length of 0, as segmentation offload leaves it in some
 //     captures, and an IPv6 jumbogram (RFC 2675): neither says where the
 //     packet ends;
-//   - IPv4 options that run past their header (RFC 791), and options of IPv6
-//     hop-by-hop and destination headers that do (RFC 8200 4.2);
+//   - options of IPv6 hop-by-hop and destination headers that run past their
+//     header (RFC 8200 4.2);
 //   - more than 8 IPv6 extension headers, a hop-by-hop header in any place but
-//     the first (RFC 8200 4.1), a routing header of type 0 (RFC 5095), a
-//     second fragment header;
+//     the first (RFC 8200 4.1), two fragment headers that both cut;
 //   - a fragment that is empty, ends beyond 65535 bytes, or is not the last
 //     and no multiple of 8 bytes long (RFC 791, RFC 8200 4.5);
 //   - a first fragment without its whole header chain, up to the end of the
@@ -31,7 +30,8 @@ package packet
 // A UDP length below that of the IP packet is accepted, as RFC 9868 gives the
 // bytes between the two a meaning. Protocol numbers that Decode does not know
 // (and ESP, no-next-header, tunnels) are no error: the tuple has that
-// protocol and no ports. Decode goes by the version field of the packet
+// protocol and no ports. What can be read but has no place in honest traffic is
+// no error either, and stands in Packet.Odd. Decode goes by the version field of the packet
 // itself: who knows a link type compares it with Tuple.Family.
 //
 // Decode allocates nothing, keeps no reference to b, and is safe for
@@ -61,6 +61,6 @@ func Decode(b []byte, p *Packet) error {
 // fields that are set before the last check only: a second reset of all of
 // them would double the price of refusing. FuzzDecode holds it to the promise.
 func (p *Packet) strip() {
-	p.Length, p.L4, p.HopLimit, p.SourceRoute = 0, 0, 0, false
+	p.Length, p.L4, p.HopLimit, p.Odd = 0, 0, 0, 0
 	p.FragID, p.FragOffset, p.FragSize, p.Fragment, p.MoreFrags = 0, 0, 0, false, false
 }

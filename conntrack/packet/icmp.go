@@ -99,7 +99,7 @@ func (t *Tuple) quoted4(b []byte) (d []byte, ok bool) {
 	if header < header4 || header > len(b) {
 		return nil, false
 	}
-	if _, e := options4(b[header4:header]); e != 0 {
+	if options4(b[header4:header]).Has(OddOptions) {
 		return nil, false
 	}
 	if binary.BigEndian.Uint16(b[6:])&0x1fff != 0 {
@@ -116,7 +116,7 @@ func (t *Tuple) quoted6(b []byte) (d []byte, ok bool) {
 		return nil, false
 	}
 	var c chain
-	if c.walk(b) != 0 || c.offset != 0 {
+	if c.walk(b) != 0 || c.offset != 0 || c.odd.Has(OddRoutingType0|OddFragmentHeaders) {
 		return nil, false
 	}
 	t.addrs6(b)

@@ -22,11 +22,7 @@ func (p *Packet) ipv4(b []byte) Error {
 		return ErrTruncated
 	}
 	if header > header4 {
-		routed, e := options4(b[header4:header])
-		if e != 0 {
-			return e
-		}
-		p.SourceRoute = routed
+		p.Odd = options4(b[header4:header])
 	}
 	p.Length = uint32(total)
 	// The don't-fragment bit on a fragment, and the reserved bit, change
@@ -53,9 +49,9 @@ func (t *Tuple) addrs4(b []byte) {
 	t.Family = 4
 }
 
-// options4 checks the structure of the options of an IPv4 header and reports
-// whether one of them is a source route.
-func options4(o []byte) (routed bool, e Error) {
+// options4 looks at the options of an IPv4 header for a source route and for
+// lengths that cannot be.
+func options4(o []byte) (odd Oddity) {
 	const (
 		end, nop                = 0, 1
 		looseRoute, strictRoute = 131, 137
@@ -71,29 +67,12 @@ func options4(o []byte) (routed bool, e Error) {
 		}
 		// A length below 2 would hold the walk in place for ever.
 		if len(o) < 2 || o[1] < 2 || int(o[1]) > len(o) {
-			return routed, ErrHeader
+			return odd | OddOptions
 		}
-		routed = routed || kind == looseRoute || kind == strictRoute
+		if kind == looseRoute || kind == strictRoute {
+			odd |= OddSourceRoute
+		}
 		o = o[o[1]:]
 	}
-	return routed, 0
-}
-
-// ChecksumIPv4 reports whether the header checksum of an IPv4 packet is right
-// (RFC 1071). It is false for bytes that hold no whole IPv4 header.
-func ChecksumIPv4(b []byte) bool {
-	if len(b) < header4 || b[0]>>4 != 4 {
-		return false
-	}
-	header := int(b[0]&0x0f) * 4
-	if header < header4 || header > len(b) {
-		return false
-	}
-	var sum uint32
-	for h := b[:header]; len(h) >= 2; h = h[2:] {
-		sum += uint32(binary.BigEndian.Uint16(h))
-	}
-	sum = sum&0xffff + sum>>16
-	sum = sum&0xffff + sum>>16
-	return sum == 0xffff
+	return odd
 }

@@ -49,7 +49,7 @@ func (p *Packet) ipv6(b []byte) Error {
 	if e != 0 {
 		return e
 	}
-	p.SourceRoute = c.routed
+	p.Odd = c.odd
 	if c.fragment {
 		p.FragID = c.id
 		// The headers in front of the fragment header stay in the reassembled
@@ -75,9 +75,9 @@ func (t *Tuple) addrs6(b []byte) {
 
 // chain is how far the extension headers of a packet reach.
 type chain struct {
-	proto  uint8 // what follows the chain, or the header that broke it
-	end    int   // offset behind the chain
-	routed bool  // a routing header has segments left
+	proto uint8 // what follows the chain, or the header that broke it
+	odd   Oddity
+	end   int // offset behind the chain
 
 	fragment bool   // a true fragment; the rest is valid if so
 	more     bool   // not the last fragment
@@ -99,8 +99,11 @@ func (c *chain) walk(b []byte) Error {
 		default:
 			return 0
 		}
-		if budget == 0 || proto == hopByHop && end != header6 || proto == fragment && split {
+		if budget == 0 || proto == hopByHop && end != header6 {
 			return ErrHeader
+		}
+		if proto == fragment && split {
+			c.odd |= OddFragmentHeaders
 		}
 		if c.offset != 0 { // the bytes behind this header are of the middle of the datagram
 			return 0
@@ -120,8 +123,14 @@ func (c *chain) walk(b []byte) Error {
 			size = 8 // h[1] is reserved
 			split = true
 			word := binary.BigEndian.Uint16(h[2:])
-			c.offset, c.more = word>>3, word&1 != 0
-			c.fragment = c.offset != 0 || c.more
+			offset, more := word>>3, word&1 != 0
+			if offset == 0 && !more { // atomic: as if it were not there
+				break
+			}
+			if c.fragment { // a fragment of fragments: nobody knows what it becomes
+				return ErrHeader
+			}
+			c.fragment, c.offset, c.more = true, offset, more
 			c.id = binary.BigEndian.Uint32(h[4:])
 			c.begin = end + 8
 		}
@@ -130,10 +139,12 @@ func (c *chain) walk(b []byte) Error {
 		}
 		switch proto {
 		case routing:
-			if h[2] == 0 {
-				return ErrHeader // RFC 5095
+			switch {
+			case h[2] == 0:
+				c.odd |= OddRoutingType0
+			case h[3] != 0:
+				c.odd |= OddSourceRoute
 			}
-			c.routed = c.routed || h[3] != 0
 		case hopByHop, destOpts:
 			if !options6(h[2:size]) {
 				return ErrHeader

@@ -260,7 +260,7 @@ func TestOracle(t *testing.T) {
 		if err := packet.Decode(b, &p); err != nil {
 			t.Fatalf("%x refused: %v", b, err)
 		}
-		if p.Tuple != want || int(p.Length) != len(b) || p.Fragment || p.SourceRoute {
+		if p.Tuple != want || int(p.Length) != len(b) || p.Fragment || p.Odd != 0 {
 			t.Fatalf("%x decoded to\n%+v, want\n%+v", b, p, want)
 		}
 		if p.HasScale != (scale >= 0) || p.HasScale && int(p.Scale) != scale {

@@ -7,8 +7,8 @@
 // names a flow and serves as a map key.
 //
 // Caveats: Decode verifies no checksum, because captures and TUN devices
-// carry packets whose checksums are still to be filled in by hardware; a
-// source that vouches for checksums can ask [ChecksumIPv4]. It reassembles no
+// carry packets whose checksums are still to be filled in by hardware; who has
+// a source that vouches for them asks [ChecksumIPv4] and [Packet.Checksum]. It reassembles no
 // fragments. It looks into no tunnel: the outer protocol is the protocol.
 package packet
 
@@ -31,6 +31,33 @@ type Tuple struct {
 	Family           uint8 // 4 or 6; 0 is no tuple
 }
 
+// Oddity is a set of things in IP headers that Decode can vouch for but that
+// routers and filters drop as a rule. The zero Oddity is none.
+type Oddity uint8
+
+const (
+	// OddSourceRoute: the destination may not be where the packet ends. A loose
+	// or strict source route option (RFC 7126 4.3, 4.4), or an IPv6 routing
+	// header of another type than 0 with segments left.
+	OddSourceRoute Oddity = 1 << iota
+
+	// OddOptions: IPv4 options whose lengths run past the header, or below 2
+	// (RFC 791 3.1). What stands behind the broken one was not looked at.
+	OddOptions
+
+	// OddRoutingType0: an IPv6 routing header of type 0 (RFC 5095), segments
+	// left or not.
+	OddRoutingType0
+
+	// OddFragmentHeaders: a second IPv6 fragment header (CVE-2023-4809). No more
+	// than one of the two is of a true fragment; the other is atomic (RFC 6946),
+	// or is at the head of what a trailing fragment carries.
+	OddFragmentHeaders
+)
+
+// Has reports whether o has any of what.
+func (o Oddity) Has(what Oddity) bool { return o&what != 0 }
+
 // Packet is the decoded header of one packet. Reuse it across Decode calls:
 // every call sets every field. The zero Packet is ready to use. A Packet has
 // no pointers into the decoded bytes. Methods only read it; Decode into it
@@ -38,10 +65,8 @@ type Tuple struct {
 type Packet struct {
 	Tuple Tuple
 
-	// SourceRoute reports that the destination may not be where the packet
-	// ends: a loose or strict source route option (RFC 7126 4.3, 4.4), or an
-	// IPv6 routing header with segments left.
-	SourceRoute bool
+	// Odd is what stands in the IP headers that no honest packet of today has.
+	Odd Oddity
 
 	// SACKPermitted is that option of a TCP segment with SYN (RFC 2018 2).
 	SACKPermitted bool

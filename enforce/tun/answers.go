@@ -24,8 +24,8 @@ type Answers struct {
 	// ICMP error, to anything but a single host, or to a fragment (to its
 	// first one: ICMP, but no reset).
 	//
-	// The checksum of a refused TCP, UDP or ICMP packet is not verified first,
-	// so one that was damaged on its way is answered too.
+	// A packet whose checksum is wrong was damaged on its way, and is not
+	// answered, unless checksums are not verified.
 	//
 	// When a policy change takes away the rule of a connection, whether anybody
 	// is told depends on who speaks first. A packet of the side that opened the

@@ -3,6 +3,7 @@ package tun
 import (
 	"encoding/binary"
 	"errors"
+	"hash/crc32"
 	"io"
 	"os"
 	"testing"
@@ -93,6 +94,13 @@ func addresses(t *testing.T, p gopacket.Packet, f family) {
 	}
 }
 
+// sctp is an SCTP packet to port 22 with its checksum.
+func sctp() []byte {
+	b := append([]byte{1, 1, 0, 22, 0, 0, 0, 9, 0, 0, 0, 0}, pattern(42)...)
+	binary.LittleEndian.PutUint32(b[8:], crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli)))
+	return b
+}
+
 func TestAnswerICMP(t *testing.T) {
 	eachFamily(t, func(t *testing.T, f family) {
 		request := uint8(8)
@@ -102,7 +110,7 @@ func TestAnswerICMP(t *testing.T) {
 		for _, pkt := range [][]byte{
 			udp(f.local, f.remote, 9999, 0), udp(f.local, f.remote, 9999, 3), udp(f.local, f.remote, 9999, 2000), echo(f.local, f.remote, request),
 			spec{src: f.local, dst: f.remote, proto: 47, data: pattern(50)}.build(),
-			spec{src: f.local, dst: f.remote, proto: 132, data: append([]byte{1, 1, 0, 22}, pattern(50)...)}.build(),
+			spec{src: f.local, dst: f.remote, proto: 132, data: sctp()}.build(),
 		} {
 			got := answersTo(t, Answers{Reject: true}, pkt)
 			require.Len(t, got, 1)

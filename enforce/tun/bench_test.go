@@ -62,7 +62,7 @@ func BenchmarkForward(b *testing.B) {
 		} {
 			b.Run(f.name+"/"+c.name, func(b *testing.B) {
 				from, to := &nullLink{offload: c.offload}, &nullLink{offload: c.offload}
-				w := newForwarder(from, to, nil, nil, newAnswerer(Answers{}))
+				w := newForwarder(from, to, nil, nil, newAnswerer(Answers{}), GatewayOptions{})
 				if c.police {
 					w.egress = port(b, web())
 				}

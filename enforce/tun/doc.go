@@ -34,11 +34,11 @@
 // checked. A header that points outside the packet, names another protocol
 // than the packet, or asks for a checksum to be written where the policy
 // looked (which would turn port 443 into port 22 after the verdict) is dropped
-// and counted as [Drops].Header. A wrong header checksum of IPv4, which no
-// offload leaves open, is [Drops].Malformed. Bytes behind the end of a packet
-// are cut off. Nothing allocates per packet.
+// and counted as [Drops].Header. A wrong checksum is [Drops].Checksum: that of an
+// IPv4 header, which no offload leaves open, and that of TCP, UDP, ICMP and SCTP
+// unless the header of virtio leaves it open or NoChecksums is set. Bytes behind
+// the end of a packet are cut off. Nothing allocates per packet.
 //
 // Caveats: a BIG TCP packet above 64 KiB is a jumbogram, and dropped as
-// malformed: leave gso_max_size of the interface at its default. Checksums of
-// TCP, UDP and ICMP that a packet does not leave open are passed on unverified.
+// malformed: leave gso_max_size of the interface at its default.
 package tun

@@ -8,7 +8,9 @@ import (
 	"net/netip"
 
 	"example.com/secgroup/compile"
+	"example.com/secgroup/conntrack/packet"
 	"example.com/secgroup/enforce"
+	"example.com/secgroup/enforce/enforcetest"
 	"example.com/secgroup/enforce/tun"
 	"example.com/secgroup/sg"
 	"example.com/secgroup/sg/dialect/strict"
@@ -17,10 +19,8 @@ import (
 
 // segment is a TCP segment with SYN to a port of 10.0.0.5.
 func segment(port uint16) []byte {
-	return []byte{
-		0x45, 0, 0, 40, 0, 0, 0, 0, 64, 6, 0xae, 0xc4, 192, 0, 2, 7, 10, 0, 0, 5, // IPv4
-		4000 >> 8, 4000 & 0xff, byte(port >> 8), byte(port), 0, 0, 0, 1, 0, 0, 0, 0, 0x50, 0x02, 0xfa, 0xf0, 0, 0, 0, 0, // TCP
-	}
+	client, server := netip.MustParseAddrPort("192.0.2.7:4000"), netip.AddrPortFrom(netip.MustParseAddr("10.0.0.5"), port)
+	return enforcetest.TCP(client, server, packet.SYN, 1, 0)
 }
 
 // engine enforces a policy that lets anybody in at port 443 of interface web-1.

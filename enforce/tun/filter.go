@@ -8,7 +8,6 @@ import (
 	"sync/atomic"
 
 	"example.com/secgroup/compile/ir"
-	"example.com/secgroup/conntrack/packet"
 	"example.com/secgroup/enforce"
 	"example.com/secgroup/sg"
 )
@@ -28,15 +27,26 @@ type FilterOptions struct {
 	// devices other than Queue, one that falls together with the Filter's own
 	// may be taken for it.
 	Answers Answers
+
+	// NoChecksums leaves the checksums of TCP, UDP, ICMP and SCTP unverified: for
+	// a device whose packets are still to be completed, or to save reading every
+	// byte. That of IPv4 headers is verified all the same.
+	NoChecksums bool
+
+	// Hold has the port keep fragments that come before their first one, and the
+	// Filter send them on behind it; default none are kept. The port is then for
+	// this Filter alone. What is kept counts as passed when it is sent on, and,
+	// if it never is, among Engine.Drops only.
+	Hold enforce.HoldOptions
 }
 
 // Filter is a Device that passes only what its port accepts: Read is egress of
 // the interface behind the device, Write is ingress. Dropped packets vanish:
 // Write counts them as written, Read closes the gaps and, where nothing is
 // left, reads on. What passes ends where its IP header says: bytes behind that
-// are cut off, since no verdict covers them. An IPv4 packet with a wrong header
-// checksum is dropped, and counted as Malformed, before the port sees it (RFC
-// 1122 3.2.1.2).
+// are cut off, since no verdict covers them. A packet with a wrong checksum is
+// dropped (RFC 1122 3.2.1.2): its receiver would do so, and must not be taken to
+// have got it.
 //
 // A Filter allocates nothing per packet or batch. It is safe for concurrent
 // use as far as its device is.
@@ -47,6 +57,8 @@ type Filter struct {
 	queue   *answerQueue // nil: no answers
 	woke    atomic.Bool  // the device was interrupted, for an answer, and has not said so yet
 	closed  atomic.Bool
+	sums    enforce.Checksums
+	holds   bool
 
 	mu   sync.Mutex // guards free
 	free []*batch
@@ -82,6 +94,13 @@ func New(d Device, p *enforce.Port, o FilterOptions) *Filter {
 	if o.Answers.Reject {
 		f.queue = new(answerQueue)
 	}
+	f.sums = enforce.ChecksumsAll
+	if o.NoChecksums {
+		f.sums = enforce.ChecksumsHeader
+	}
+	if f.holds = o.Hold.Fragments > 0; f.holds {
+		p.Hold(o.Hold)
+	}
 	return f
 }
 
@@ -115,6 +134,9 @@ func (f *Filter) Read(bufs [][]byte, sizes []int, offset int) (int, error) {
 			if n := f.queue.pop(bufs, sizes, offset, f.answers); n > 0 {
 				return n, nil
 			}
+		}
+		if n := f.releaseRead(bufs, sizes, offset, 0); n > 0 { // the last Read had no room for it
+			return n, nil
 		}
 		n, err := f.device.Read(bufs, sizes, offset)
 		if n > 0 {
@@ -161,9 +183,9 @@ func (f *Filter) judgeRead(bufs [][]byte, sizes []int, offset int) int {
 	b := f.take(len(bufs))
 	defer f.put(b)
 	for i, buf := range bufs {
-		b.add(i, buf[offset:offset+sizes[i]], &f.egress.drops)
+		b.add(i, buf[offset:offset+sizes[i]])
 	}
-	f.port.FilterBatch(sg.Egress, b.pkts, b.verdicts)
+	f.port.FilterBatchWith(f.sums, sg.Egress, b.pkts, b.verdicts)
 	n, bytes := 0, 0
 	for k, pkt := range b.pkts {
 		if v := b.verdicts[k]; v.Action != sg.Accept {
@@ -184,10 +206,35 @@ func (f *Filter) judgeRead(bufs [][]byte, sizes []int, offset int) int {
 	if n > 0 {
 		f.egress.passed.add(n, bytes)
 	}
+	return f.releaseRead(bufs, sizes, offset, n)
+}
+
+// releaseRead puts what the port releases into the buffers behind the first n,
+// as far as there are any, and returns how many are in use then.
+func (f *Filter) releaseRead(bufs [][]byte, sizes []int, offset, n int) int {
+	if !f.holds {
+		return n
+	}
+	for n < len(bufs) {
+		size, _ := f.port.Release(sg.Egress, bufs[n][offset:])
+		switch {
+		case size == 0:
+			return n
+		case size > len(bufs[n])-offset:
+			f.egress.drops.add(causeTooBig)
+			continue
+		}
+		sizes[n] = size
+		f.egress.passed.add(1, size)
+		n++
+	}
 	return n
 }
 
 func (f *Filter) refusedRead(b *batch, pkt []byte, why ir.Reason) {
+	if why == ir.ReasonFragmentHeld {
+		return
+	}
 	f.egress.drops.add(causeOf(why))
 	if f.queue == nil {
 		return
@@ -215,14 +262,17 @@ func (f *Filter) Write(bufs [][]byte, offset int) (int, error) {
 	b := f.take(len(bufs))
 	defer f.put(b)
 	for i, buf := range bufs {
-		b.add(i, buf[offset:], &f.ingress.drops)
+		b.add(i, buf[offset:])
 	}
-	f.port.FilterBatch(sg.Ingress, b.pkts, b.verdicts)
+	f.port.FilterBatchWith(f.sums, sg.Ingress, b.pkts, b.verdicts)
 	answered := false
 	for k, pkt := range b.pkts {
 		v := b.verdicts[k]
 		if v.Action == sg.Accept {
 			b.pass = append(b.pass, bufs[b.from[k]][:offset+len(pkt)])
+			continue
+		}
+		if v.Reason == ir.ReasonFragmentHeld {
 			continue
 		}
 		f.ingress.drops.add(causeOf(v.Reason))
@@ -235,7 +285,7 @@ func (f *Filter) Write(bufs [][]byte, offset int) (int, error) {
 	}
 	accepted := len(b.pass)
 	if accepted == 0 {
-		return len(bufs), nil
+		return len(bufs), f.releaseWrite(b)
 	}
 	n, err := f.device.Write(b.pass, offset)
 	if err == nil {
@@ -245,7 +295,28 @@ func (f *Filter) Write(bufs [][]byte, offset int) (int, error) {
 	bytes, upTo := b.written(n, len(bufs))
 	f.ingress.passed.add(n, bytes)
 	f.ingress.drops.addN(causeDevice, accepted-n)
+	if err == nil {
+		err = f.releaseWrite(b)
+	}
 	return upTo, err
+}
+
+// releaseWrite sends what the port releases to the device. An error is that of
+// the device; the packet is lost.
+func (f *Filter) releaseWrite(b *batch) error {
+	for f.holds {
+		n, _ := f.port.Release(sg.Ingress, b.held[headroom:])
+		if n == 0 {
+			break
+		}
+		b.one[0] = b.held[:headroom+n]
+		if _, err := f.device.Write(b.one[:], headroom); err != nil {
+			f.ingress.drops.add(causeDevice)
+			return err
+		}
+		f.ingress.passed.add(1, n)
+	}
+	return nil
 }
 
 // headroom is what answers leave before them, for devices that put a header
@@ -260,16 +331,12 @@ type batch struct {
 	pass     [][]byte
 	one      [1][]byte
 	answer   []byte // nil: no answers
+	held     []byte // nil: nothing is kept back
 }
 
-// add takes in the packet of buffer i, up to its end, or drops it.
-func (b *batch) add(i int, buf []byte, d *drops) {
-	pkt, ok := whole(buf)
-	if !ok {
-		d.add(causeMalformed)
-		return
-	}
-	b.pkts, b.from = append(b.pkts, pkt), append(b.from, i)
+// add takes in the packet of buffer i, up to its end.
+func (b *batch) add(i int, buf []byte) {
+	b.pkts, b.from = append(b.pkts, whole(buf)), append(b.from, i)
 }
 
 // written returns the bytes of the first n packets that were accepted, and
@@ -290,15 +357,11 @@ func (b *batch) written(n, all int) (bytes, upTo int) {
 
 // whole returns the packet that b begins with, without the bytes behind it, as
 // far as its IP header can be believed: what can not be decoded comes back as
-// it is, for the policy to refuse. It is false if the header checksum of an
-// IPv4 packet is wrong.
-func whole(b []byte) (pkt []byte, ok bool) {
+// it is, for the policy to refuse.
+func whole(b []byte) []byte {
 	n := 0
 	switch {
 	case len(b) >= 20 && b[0]>>4 == 4:
-		if !packet.ChecksumIPv4(b) {
-			return nil, false
-		}
 		n = int(binary.BigEndian.Uint16(b[2:]))
 	case len(b) >= 40 && b[0]>>4 == 6:
 		n = 40 + int(binary.BigEndian.Uint16(b[4:]))
@@ -306,7 +369,7 @@ func whole(b []byte) (pkt []byte, ok bool) {
 	if 20 <= n && n < len(b) {
 		b = b[:n]
 	}
-	return b, true
+	return b
 }
 
 // take returns scratch memory for n packets. There are as many as calls ran
@@ -322,6 +385,9 @@ func (f *Filter) take(n int) *batch {
 		b = new(batch)
 		if f.queue != nil {
 			b.answer = make([]byte, headroom+maxAnswer)
+		}
+		if f.holds {
+			b.held = make([]byte, headroom+maxIP)
 		}
 	}
 	if cap(b.pkts) < n {

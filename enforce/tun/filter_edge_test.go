@@ -74,7 +74,7 @@ func TestFilterChecksum(t *testing.T) {
 	n, err := x.Read(bufs, sizes, 0)
 	require.NoError(t, err)
 	require.Equal(t, [][]byte{yes, options}, packets(bufs, sizes, n, 0))
-	require.Equal(t, Drops{Malformed: 3}, x.Stats().Egress.Drops)
+	require.Equal(t, Drops{Checksum: 3}, x.Stats().Egress.Drops)
 	require.Empty(t, d.got())
 
 	in := udp(remote4, local4, 53, 9)
@@ -83,7 +83,7 @@ func TestFilterChecksum(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, 4, n)
 	require.Equal(t, [][]byte{in, in}, d.got())
-	require.Equal(t, PathStats{Passed: Traffic{2, uint64(2 * len(in))}, Drops: Drops{Malformed: 2}}, x.Stats().Ingress)
+	require.Equal(t, PathStats{Passed: Traffic{2, uint64(2 * len(in))}, Drops: Drops{Checksum: 2}}, x.Stats().Ingress)
 
 	d.writeN, d.writeErr = 1, io.ErrShortWrite
 	n, err = x.Write([][]byte{bad, in, bad, in}, 0)

@@ -19,6 +19,8 @@ type forwarder struct {
 	buf     []byte // the frame
 	scratch []byte // a frame made of it: segment, fragment, answer
 	second  []byte // a fragment of a segment
+	held    []byte // a frame of what was kept back; nil: nothing is
+	sums    enforce.Checksums
 	frame   frame
 	rest    segments
 	pieces  fragments
@@ -29,11 +31,19 @@ type forwarder struct {
 	drops                      drops
 }
 
-func newForwarder(from, to Link, egress, ingress *enforce.Port, a *answerer) *forwarder {
-	return &forwarder{
+func newForwarder(from, to Link, egress, ingress *enforce.Port, a *answerer, o GatewayOptions) *forwarder {
+	w := &forwarder{
 		from: from, to: to, egress: egress, ingress: ingress, answers: a,
 		buf: make([]byte, FrameSize), scratch: make([]byte, FrameSize), second: make([]byte, FrameSize),
+		sums: enforce.ChecksumsAll,
 	}
+	if o.NoChecksums {
+		w.sums = enforce.ChecksumsHeader
+	}
+	if o.Hold.Fragments > 0 {
+		w.held = make([]byte, FrameSize)
+	}
+	return w
 }
 
 // run forwards until stop is set or a link fails.
@@ -72,16 +82,58 @@ func (w *forwarder) forward(b []byte) error {
 		w.drops.add(f.why)
 		return nil
 	}
+	sums := w.sums
+	if f.h.flags&needsChecksum != 0 {
+		sums = enforce.ChecksumsHeader
+	}
 	if w.egress != nil {
-		if v := w.egress.Filter(sg.Egress, f.pkt); v.Action != sg.Accept {
+		if v := w.egress.FilterWith(sums, sg.Egress, f.pkt); v.Action != sg.Accept {
 			return w.refuse(v.Reason)
 		}
+		sums = enforce.ChecksumsHeader // once is enough
 	}
+	if err := w.enter(sums); err != nil || w.held == nil {
+		return err
+	}
+	return w.release()
+}
+
+// enter sends the frame on if the interface that it goes to takes it.
+func (w *forwarder) enter(sums enforce.Checksums) error {
 	if w.ingress != nil {
-		if v := w.ingress.Filter(sg.Ingress, f.pkt); v.Action != sg.Accept {
+		if v := w.ingress.FilterWith(sums, sg.Ingress, w.frame.pkt); v.Action != sg.Accept {
 			return w.refuse(v.Reason)
 		}
 	}
+	return w.send()
+}
+
+// release sends on what the ports kept back until now.
+func (w *forwarder) release() error {
+	for w.egress != nil && w.unhold(w.egress, sg.Egress) {
+		if err := w.enter(enforce.ChecksumsHeader); err != nil {
+			return err
+		}
+	}
+	for w.ingress != nil && w.unhold(w.ingress, sg.Ingress) {
+		if err := w.send(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// unhold makes a frame of the next fragment that a port releases, if there is
+// one.
+func (w *forwarder) unhold(p *enforce.Port, d sg.Direction) bool {
+	clear(w.held[:HeaderLen])
+	n, _ := p.Release(d, w.held[HeaderLen:])
+	return n > 0 && w.frame.parse(w.held[:HeaderLen+n])
+}
+
+// send sends the frame.
+func (w *forwarder) send() error {
+	f := &w.frame
 	mtu := w.to.MTU()
 	if mtu > 0 && f.longest() > mtu {
 		return w.tooBig(mtu)
@@ -92,8 +144,11 @@ func (w *forwarder) forward(b []byte) error {
 	return w.plain()
 }
 
-// refuse drops a packet and answers it.
+// refuse drops a packet and answers it, unless it is only kept back.
 func (w *forwarder) refuse(why ir.Reason) error {
+	if why == ir.ReasonFragmentHeld {
+		return nil
+	}
 	w.drops.add(causeOf(why))
 	return w.answer(w.answers.refusal(w.scratch[HeaderLen:], w.frame.pkt, why))
 }

@@ -18,7 +18,7 @@ import (
 // newTestForwarder returns a forwarder into a link with those offloads.
 func newTestForwarder(o Offload, p *enforce.Port, a Answers) (*forwarder, *memLink, *memLink) {
 	from, to := newMemLink(allOffloads), newMemLink(o)
-	return newForwarder(from, to, p, nil, newAnswerer(a)), from, to
+	return newForwarder(from, to, p, nil, newAnswerer(a), GatewayOptions{}), from, to
 }
 
 // bare returns the packets of frames that ask for nothing.
@@ -165,7 +165,7 @@ func TestForwardPolicy(t *testing.T) {
 		decode(t, bare(t, from.got())[1])
 
 		// The port of the other end polices too.
-		w = newForwarder(from, to, nil, p, newAnswerer(Answers{}))
+		w = newForwarder(from, to, nil, p, newAnswerer(Answers{}), GatewayOptions{})
 		require.NoError(t, w.forward(framed(header{}, syn(f.remote, f.local, 443))))
 		require.NoError(t, w.forward(framed(header{}, syn(f.remote, f.local, 22))))
 		require.Len(t, to.got(), 2)
@@ -292,7 +292,7 @@ func TestForwardAllocs(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			from, to := &nullLink{offload: c.offload}, &nullLink{offload: c.offload}
-			w := newForwarder(from, to, port(t, web()), port(t, everything()), newAnswerer(Answers{Reject: true, Rate: 1 << 30, Burst: 1 << 30}))
+			w := newForwarder(from, to, port(t, web()), port(t, everything()), newAnswerer(Answers{Reject: true, Rate: 1 << 30, Burst: 1 << 30}), GatewayOptions{})
 			b := make([]byte, len(c.frame))
 			require.Zero(t, testing.AllocsPerRun(100, func() {
 				copy(b, c.frame)

@@ -36,7 +36,7 @@ func (f *frame) parse(b []byte) bool {
 	f.b, f.pkt, f.head = b, b[HeaderLen:], 0
 	f.known = packet.Decode(f.pkt, &f.p) == nil
 	if f.known && f.p.Tuple.Family == 4 && !packet.ChecksumIPv4(f.pkt) {
-		f.why = causeMalformed
+		f.why = causeChecksum
 		return false
 	}
 	if f.h.flags&^(needsChecksum|dataValid) != 0 {

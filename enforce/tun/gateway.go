@@ -25,6 +25,16 @@ type GatewayOptions struct {
 	// Answers say what the sender of a packet that is not forwarded is told.
 	// They go back to where the packet came from.
 	Answers Answers
+
+	// NoChecksums leaves the checksums of TCP, UDP, ICMP and SCTP unverified, as
+	// FilterOptions has it. A checksum that the header of virtio leaves open is
+	// never verified.
+	NoChecksums bool
+
+	// Hold has each port keep fragments that come before their first one, and
+	// the Gateway send them on behind it; default none are kept. The ports are
+	// then for this Gateway alone.
+	Hold enforce.HoldOptions
 }
 
 // Gateway forwards frames between two devices, super-packets as one. A packet
@@ -55,9 +65,14 @@ func NewGateway(a, b End, o GatewayOptions) (*Gateway, error) {
 	}
 	g := &Gateway{}
 	g.links = append(append(g.links, a.Links...), b.Links...)
+	for _, p := range []*enforce.Port{a.Port, b.Port} {
+		if p != nil && o.Hold.Fragments > 0 {
+			p.Hold(o.Hold)
+		}
+	}
 	answers := [2]*answerer{newAnswerer(o.Answers), newAnswerer(o.Answers)}
 	for i := range 2 * n {
-		f := newForwarder(g.links[i], g.links[(i+n)%(2*n)], a.Port, b.Port, answers[i/n])
+		f := newForwarder(g.links[i], g.links[(i+n)%(2*n)], a.Port, b.Port, answers[i/n], o)
 		if i >= n {
 			f.egress, f.ingress = b.Port, a.Port
 		}

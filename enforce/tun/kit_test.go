@@ -106,10 +106,14 @@ func echo(src, dst string, typ uint8) []byte {
 }
 
 func icmpMessage(src, dst string, body []byte) []byte {
-	proto := layers.IPProtocolICMPv4
+	proto, pseudo := layers.IPProtocolICMPv4, []byte(nil)
 	if strings.Contains(src, ":") {
 		proto = layers.IPProtocolICMPv6
+		s, d := netip.MustParseAddr(src), netip.MustParseAddr(dst)
+		pseudo = append(append(s.AsSlice(), d.AsSlice()...), 0, 0, byte(len(body)>>8), byte(len(body)), 0, 0, 0, byte(proto))
 	}
+	binary.BigEndian.PutUint16(body[2:], 0)
+	binary.BigEndian.PutUint16(body[2:], ^slowSum(append(pseudo, body...)))
 	return spec{src: src, dst: dst, proto: proto, data: body}.build()
 }
 

@@ -14,7 +14,9 @@ type Traffic struct{ Packets, Bytes uint64 }
 type Drops struct {
 	Policy    uint64 // refused by a rule, or for want of one
 	NoPolicy  uint64 // no policy yet, or it does not know the interface
-	Malformed uint64 // headers that nobody can vouch for, or an IPv4 header whose checksum is wrong
+	Malformed uint64 // headers that nobody can vouch for
+	Checksum  uint64 // a wrong checksum: of the IPv4 header or, unless told otherwise, of the transport header
+	Hygiene   uint64 // refused whatever the rules say: see enforce.Hygiene
 	Spoofed   uint64 // an address that the interface may not use
 	State     uint64 // fits no connection
 	Fragment  uint64 // a fragment whose datagram was refused, or is not known
@@ -26,12 +28,13 @@ type Drops struct {
 
 // Total is the sum.
 func (d Drops) Total() uint64 {
-	return d.Policy + d.NoPolicy + d.Malformed + d.Spoofed + d.State + d.Fragment + d.TableFull + d.Header + d.TooBig + d.Device
+	return d.Policy + d.NoPolicy + d.Malformed + d.Checksum + d.Hygiene + d.Spoofed + d.State + d.Fragment + d.TableFull + d.Header + d.TooBig + d.Device
 }
 
 func (d Drops) plus(e Drops) Drops {
 	return Drops{
 		Policy: d.Policy + e.Policy, NoPolicy: d.NoPolicy + e.NoPolicy, Malformed: d.Malformed + e.Malformed,
+		Checksum: d.Checksum + e.Checksum, Hygiene: d.Hygiene + e.Hygiene,
 		Spoofed: d.Spoofed + e.Spoofed, State: d.State + e.State, Fragment: d.Fragment + e.Fragment, TableFull: d.TableFull + e.TableFull,
 		Header: d.Header + e.Header, TooBig: d.TooBig + e.TooBig, Device: d.Device + e.Device,
 	}
@@ -44,6 +47,8 @@ const (
 	causePolicy cause = iota
 	causeNoPolicy
 	causeMalformed
+	causeChecksum
+	causeHygiene
 	causeSpoofed
 	causeState
 	causeFragment
@@ -61,6 +66,11 @@ func causeOf(why ir.Reason) cause {
 		return causeNoPolicy
 	case ir.ReasonMalformed:
 		return causeMalformed
+	case ir.ReasonChecksum:
+		return causeChecksum
+	case ir.ReasonOffLink, ir.ReasonFragmentedDiscovery, ir.ReasonSourceRoute, ir.ReasonIPOptions, ir.ReasonRoutingHeader,
+		ir.ReasonFragmentHeader, ir.ReasonMartian, ir.ReasonLand, ir.ReasonICMPRedirect, ir.ReasonICMPType:
+		return causeHygiene
 	case ir.ReasonSpoofed:
 		return causeSpoofed
 	case ir.ReasonInvalidState:
@@ -83,6 +93,7 @@ func (d *drops) addN(c cause, n int) { d[c].Add(uint64(n)) }
 func (d *drops) load() Drops {
 	return Drops{
 		Policy: d[causePolicy].Load(), NoPolicy: d[causeNoPolicy].Load(), Malformed: d[causeMalformed].Load(),
+		Checksum: d[causeChecksum].Load(), Hygiene: d[causeHygiene].Load(),
 		Spoofed: d[causeSpoofed].Load(), State: d[causeState].Load(), Fragment: d[causeFragment].Load(), TableFull: d[causeTableFull].Load(),
 		Header: d[causeHeader].Load(), TooBig: d[causeTooBig].Load(), Device: d[causeDevice].Load(),
 	}

@@ -144,7 +144,9 @@ func (p *player) play(packets *capture.Reader, progress *progress) error {
 func (p *player) start(at time.Time) {
 	p.now, p.totals.first = at, at
 	p.engine = enforce.NewEngine(enforce.Options{
-		Now: func() time.Time { return p.now },
+		// A capture may be of a loopback device.
+		Hygiene: enforce.Hygiene{AllowLand: true, AllowMartians: true},
+		Now:     func() time.Time { return p.now },
 		OnEvent: func(e *enforce.Event) {
 			if e.Kind == enforce.FlowOpened {
 				p.totals.flows++
@@ -205,10 +207,13 @@ func (p *player) at(j judged, id sg.InterfaceID, d sg.Direction, b []byte, decod
 func (p *player) why(j *judged, decode error) string {
 	switch j.verdict.Reason {
 	case ir.ReasonMalformed:
-		if decode != nil {
-			return decode.Error()
-		}
+		return decode.Error()
+	case ir.ReasonSourceRoute:
 		return "the sender chose its route"
+	case ir.ReasonIPOptions, ir.ReasonRoutingHeader, ir.ReasonFragmentHeader, ir.ReasonOffLink, ir.ReasonFragmentedDiscovery, ir.ReasonICMPType:
+		return "no honest packet has that: " + j.verdict.Reason.String()
+	case ir.ReasonICMPRedirect:
+		return "a redirect about no tracked flow"
 	case ir.ReasonInvalidState:
 		if j.packet.IsICMPError() {
 			return "an ICMP error about no tracked flow"
