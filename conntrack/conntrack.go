@@ -36,7 +36,8 @@ type Tuple = packet.Tuple
 // A clock that steps back is harmless: nothing expires by it, and time stands
 // still for at most a minute, after which (or at once, if it stepped back by
 // more) the table goes on from the new reading. A clock that leaps forward
-// looks like a quiet period, and idle connections expire as after one.
+// looks like a quiet period, and idle connections expire as after one; of a
+// leap longer than the longest timeout that much is taken.
 type Time int64
 
 // Zone keeps equal tuples of different networks apart: packets of one zone
@@ -108,7 +109,7 @@ func (d Dir) String() string {
 
 // Conn is what the table knows about a packet. It is a value; it does not keep
 // the connection alive, and a later connection in the same slot is not mistaken
-// for it.
+// for it (unless 8 million others had the slot in between).
 type Conn struct {
 	State  State
 	Dir    Dir    // of this packet; for Related, the way the error travels
@@ -127,6 +128,6 @@ type ref struct{ shard, id, gen uint32 }
 // not track (neighbour discovery, say), and for a trailing fragment.
 func (c Conn) Tracked() bool { return c.ref.gen != 0 }
 
-// ErrFull is returned by Commit when the table or the zone is at its limit and
-// no entry may be evicted.
+// ErrFull is returned by Commit when the table, the zone or the class of the
+// protocol is at its limit and no entry may be evicted.
 var ErrFull = errors.New("conntrack: table full")

@@ -94,7 +94,7 @@ func (e End) String() string {
 }
 
 // Entry is a copy of one tracked connection. Its times are on the caller's
-// clock as it stood at the last packet of the entry's shard.
+// clock as it stood at the table's last packet, to within 1/16 second.
 type Entry struct {
 	Zone      Zone
 	Orig      Tuple // of the packet that started it, as it was sent
@@ -104,6 +104,7 @@ type Entry struct {
 	Status    Status
 	SeenReply bool // a packet in the reply direction was seen
 	Assured   bool // established both ways: not evicted before it closes
+	Adopted   bool // TCP picked up in the middle: by TCPLoose or by Adopt
 
 	ICMPType uint8 // of the query that started it; valid for ICMP and ICMPv6
 	ICMPCode uint8
@@ -119,72 +120,4 @@ type Entry struct {
 // Total returns packets and bytes of both directions.
 func (e *Entry) Total() (packets, bytes uint64) {
 	return e.Packets[Original] + e.Packets[Reply], e.Bytes[Original] + e.Bytes[Reply]
-}
-
-// entry is one slot of a shard: 128 bytes, two cache lines. It holds no
-// pointer, so the collector does not look into slabs. The window of a TCP
-// connection lies beside it, in a slab of its own under the same id: other
-// protocols do not pay for it, and entries stay aligned to cache lines.
-type entry struct {
-	key
-	hash  uint32
-	next  uint32 // id of the next entry in the bucket, or of the next free one
-	gen   uint32 // of the slot; moves on when the entry leaves
-	mark  Mark
-	epoch uint32
-
-	packets, bytes           [2]uint64
-	created, seen, expiresAt Time // on the shard's own scale
-
-	status Status // statusFree if the slot is free
-	flags  entryFlags
-}
-
-// entryFlags are what an entry remembers beside its status.
-type entryFlags uint8
-
-const (
-	flagLocal       entryFlags = 1 << iota // the opener is Local
-	flagSeenReply                          // a reply was seen
-	flagAssured                            // not evicted while open
-	flagCrossed                            // TCP: both sides sent a SYN
-	flagAnswerReply                        // TCP: the SYN-ACK came in the reply direction
-	flagCloserReply                        // TCP: the first FIN came in the reply direction
-	flagLoose                              // TCP: picked up in the middle, windows unknown
-	flagDead                               // TCP: reset before it was answered; only a SYN has a use for it
-)
-
-func (e *entry) opener() Side { return Side(e.flags & flagLocal) }
-
-// dir returns the direction of a packet that came from a side.
-func (e *entry) dir(from Side) Dir { return Dir(from ^ e.opener()) }
-
-// end returns the reason that goes with e's expiry.
-func (e *entry) end() End {
-	if e.status.closed() {
-		return EndClosed
-	}
-	return EndExpired
-}
-
-// count adds one packet.
-func (e *entry) count(d Dir, bytes uint32) {
-	e.packets[d]++
-	e.bytes[d] += uint64(bytes)
-}
-
-// export copies e into out; c is the clock of e's shard.
-func (e *entry) export(out *Entry, c *clock) {
-	orig := Tuple{Src: e.remote, Dst: e.local, SrcPort: e.rport, DstPort: e.lport, Proto: e.proto, Family: e.family}
-	if e.opener() == Local {
-		orig.Src, orig.Dst = orig.Dst, orig.Src
-		orig.SrcPort, orig.DstPort = orig.DstPort, orig.SrcPort
-	}
-	*out = Entry{
-		Zone: e.zone, Orig: orig, OrigSide: e.opener(), Mark: e.mark, Epoch: e.epoch,
-		Status: e.status, SeenReply: e.flags&flagSeenReply != 0, Assured: e.flags&flagAssured != 0,
-		Packets: e.packets, Bytes: e.bytes,
-		Created: c.caller(e.created), LastSeen: c.caller(e.seen), Expires: c.caller(e.expiresAt),
-	}
-	out.ICMPType, out.ICMPCode = e.queryType(), e.code
 }

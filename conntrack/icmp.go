@@ -71,20 +71,23 @@ func classifyICMP(proto, family, icmpType uint8) (c class, query uint8) {
 // not behind what that side has sent, and not more than a window before what
 // the other has acknowledged. A blind attacker would have to know the numbers.
 // Of other protocols than TCP nothing is known.
-func (s *shardState) inFlight(e *entry, id uint32, from Side, seq uint32) bool {
-	if e.proto != packet.ProtoTCP || e.flags&flagLoose != 0 || s.table.liberal {
+// The lock of e is held.
+func (s *shard) inFlight(e *entry, id uint32, from Side, seq uint32) bool {
+	if id&numberTCP == 0 || e.flags&flagLoose != 0 || s.table.liberal || s.locals.at(e.local).liberal() {
 		return true
 	}
-	w, d := s.window(id), e.dir(from)
-	snd, rcv := &w.of[d], &w.of[d^1]
-	if w.lastSeg == segSyn && w.lastDir == d && seq == w.lastEnd-1 {
+	var c tcpConn
+	s.atTCP(id).load(&c)
+	d := e.dir(from)
+	snd, rcv := &c.of[d], &c.of[d^1]
+	if c.lastSeg == segSyn && c.lastDir == d && seq == c.lastEnd-1 {
 		return true // a SYN in the middle that was let through: TCP-25
 	}
 	una := snd.end
-	if w.opts[d^1]&optAcked != 0 {
+	if c.opts[d^1]&optAcked != 0 {
 		una = rcv.maxAck
 	} else {
-		una -= uint32(w.synData) + 1 // its SYN
+		una -= uint32(c.synData) + 1 // its SYN
 	}
 	return !after(seq, snd.end) && !after(una-max(rcv.maxWin, 1), seq)
 }

@@ -76,7 +76,8 @@ func newSecret() (s secret) {
 }
 
 // hash folds k by 64×64→128-bit multiplications of words masked with the
-// secret: the top bits choose the shard, the low 32 the bucket.
+// secret: the top bits choose the shard, those below the bucket, the low 16 are
+// the tag.
 func (s *secret) hash(k *key) uint64 {
 	le := binary.LittleEndian
 	a := fold(le.Uint64(k.remote[:8])^s[0], le.Uint64(k.remote[8:])^s[1])
@@ -85,6 +86,12 @@ func (s *secret) hash(k *key) uint64 {
 	d := uint64(k.proto) | uint64(k.family)<<8 | uint64(k.query)<<16 | uint64(k.code)<<24
 	// One more round, for the last one alone is linear in the ports.
 	return fold(fold(a^c^s[4], b^d^s[5])^s[0], 0x9e3779b97f4a7c15)
+}
+
+// local folds the local end of k, for a table of its own.
+func (s *secret) local(k *key) uint64 {
+	le := binary.LittleEndian
+	return fold(le.Uint64(k.local[:8])^s[1]^uint64(k.zone), le.Uint64(k.local[8:])^s[0])
 }
 
 func fold(a, b uint64) uint64 {

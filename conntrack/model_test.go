@@ -12,6 +12,7 @@ type model struct {
 	loose      bool
 	liberal    bool
 	max, zone  int
+	shares     Shares
 	times      Timeouts
 	clock      Time // latest time seen
 	shift      Time // added to the caller's readings
@@ -49,7 +50,7 @@ type modelEntry struct {
 
 func newModel(o Options) *model {
 	o = o.withDefaults()
-	return &model{loose: o.TCPLoose, liberal: o.TCPLiberal, max: o.MaxEntries, zone: o.MaxPerZone, times: o.Timeouts, m: map[modelKey]*modelEntry{}}
+	return &model{loose: o.TCPLoose, liberal: o.TCPLiberal, max: o.MaxEntries, zone: o.MaxPerZone, shares: o.Shares, times: o.Timeouts, m: map[modelKey]*modelEntry{}}
 }
 
 // tick reads the caller's clock.
@@ -231,6 +232,20 @@ func (e *modelEntry) status() Status {
 	return StatusUnreplied
 }
 
+// share returns the share that a protocol takes its entries from, and the
+// most that it may have of n.
+func (m *model) share(proto uint8) (class string, most int) {
+	part := map[string]int{"tcp": m.shares.TCP, "udp": m.shares.UDP, "icmp": m.shares.ICMP, "other": m.shares.Other}
+	class = map[uint8]string{6: "tcp", 17: "udp", 1: "icmp", 58: "icmp"}[proto]
+	if class == "" {
+		class = "other"
+	}
+	for most*100 < m.max*part[class] {
+		most++
+	}
+	return class, most
+}
+
 // rank is how readily e goes at the limit; 0 is never.
 func (m *model) rank(e *modelEntry) int {
 	closed := e.status() == StatusTimeWait || e.status() == StatusClose
@@ -250,7 +265,7 @@ func (m *model) rank(e *modelEntry) int {
 func (m *model) export(k modelKey, e *modelEntry) Entry {
 	return Entry{
 		Zone: k.zone, Orig: e.orig, OrigSide: e.opener, Mark: e.mark, Epoch: e.epoch, Status: e.status(),
-		SeenReply: e.replied, Assured: e.assured, ICMPType: e.query, ICMPCode: e.code, Packets: e.packets, Bytes: e.bytes,
+		SeenReply: e.replied, Assured: e.assured, Adopted: e.tcp != nil && e.tcp.adopted, ICMPType: e.query, ICMPCode: e.code, Packets: e.packets, Bytes: e.bytes,
 		Created: e.created - m.shift, LastSeen: e.seen - m.shift, Expires: e.expires - m.shift,
 	}
 }

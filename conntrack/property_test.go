@@ -31,6 +31,7 @@ func newHarness(rt *rapid.T) *harness {
 		MaxEntries: rapid.SampledFrom([]int{3, 8, 16, 1000}).Draw(rt, "max"),
 		MaxPerZone: rapid.SampledFrom([]int{0, 2, 5}).Draw(rt, "perZone"),
 		Shards:     rapid.SampledFrom([]int{1, 4}).Draw(rt, "shards"),
+		Shares:     rapid.SampledFrom([]Shares{{}, {100, 100, 100, 100}, {20, 40, 60, 80}}).Draw(rt, "shares"),
 		TCPLoose:   rapid.Bool().Draw(rt, "loose"),
 		TCPLiberal: rapid.IntRange(0, 3).Draw(rt, "liberal") == 0,
 	}
@@ -229,35 +230,51 @@ func (h *harness) commitPacket(z Zone, from Side, p *packet.Packet) {
 	k, what := h.m.key(z, from, p.Tuple, p.ICMPType, p.ICMPCode)
 	creates := want.conn.State == New && what == "open"
 
-	// What may be evicted, and why the commit may fail.
-	inZone, total := 0, len(h.m.m)
+	// What may be evicted, and why the commit may fail: the narrowest limit makes
+	// room among its own, so of several there is more than one answer.
+	class, most := h.m.share(k.proto)
+	inZone, inClass, total := 0, 0, 0
 	for o := range h.m.m {
+		if o == k { // expired, so the lookup frees it, or replaced
+			continue
+		}
+		total++
 		if o.zone == z {
 			inZone++
 		}
+		if c, _ := h.m.share(o.proto); c == class {
+			inClass++
+		}
 	}
-	if h.m.m[k] != nil { // expired, so the lookup frees it, or replaced
-		inZone, total = inZone-1, total-1
+	fullTable, fullClass, fullZone := total >= h.m.max, inClass >= most, inZone >= h.m.zone
+	limits := 0
+	for _, full := range []bool{fullTable, fullClass, fullZone} {
+		if full {
+			limits++
+		}
 	}
-	fullTable, fullZone := total >= h.m.max, inZone >= h.m.zone
+	mayGo := func(o modelKey) bool {
+		c, _ := h.m.share(o.proto)
+		return fullZone && o.zone == z || fullClass && c == class || fullTable && !fullZone && !fullClass
+	}
 	best := 0
 	for o, e := range h.m.m {
-		if o != k && (fullTable || o.zone == z) {
+		if o != k && mayGo(o) {
 			best = max(best, h.m.rank(e))
 		}
 	}
-	full := creates && want.reopens == nil && (fullTable || fullZone)
+	full := creates && want.reopens == nil && limits > 0
 	h.allow = func(o modelKey, e *modelEntry, why End) bool {
 		if why == EndReplaced {
 			return creates && e == want.reopens
 		}
 		rank := h.m.rank(e)
-		return full && why == EndEvicted && rank > 0 && (fullTable || o.zone == z) && (!h.whole || rank == best || fullTable && fullZone)
+		return full && why == EndEvicted && rank > 0 && mayGo(o) && (!h.whole || rank == best || limits > 1)
 	}
 	got, err := h.t.Commit(h.now, z, from, p, mark, epoch)
 	h.allow = nil
 	if err != nil {
-		if err != ErrFull || !full || best != 0 && !(fullTable && fullZone) || got != (Conn{}) {
+		if err != ErrFull || !full || best != 0 && limits < 2 || got != (Conn{}) {
 			h.rt.Fatalf("Commit: %v, %+v; full=%v best=%d", err, got, full, best)
 		}
 		return
@@ -417,10 +434,14 @@ func (h *harness) check(rt *rapid.T) {
 	case h.t.Len() > h.m.max:
 		rt.Fatalf("%d entries, limit %d", h.t.Len(), h.m.max)
 	}
-	zones := map[Zone]int{}
+	zones, shares := map[Zone]int{}, map[string]int{}
 	for k := range h.m.m {
 		if zones[k.zone]++; zones[k.zone] > h.m.zone {
 			rt.Fatalf("zone %d above its limit", k.zone)
+		}
+		class, most := h.m.share(k.proto)
+		if shares[class]++; shares[class] > most {
+			rt.Fatalf("%s above its share", class)
 		}
 	}
 }

@@ -2,191 +2,224 @@ package conntrack
 
 import (
 	"sync"
+	"sync/atomic"
 
 	"example.com/secgroup/conntrack/packet"
 )
 
-// chunkSize is by how many entries a slab grows: 32 KiB, and 12 KiB for the
-// windows of TCP. Entries never move.
-const chunkSize = 256
-
-// shard is a part of the table with its own lock, slab and index. Shards share
-// nothing but the table's counts, so packets of different shards do not meet.
+// shard is a part of the table with its own lock, slabs and index. Shards share
+// nothing but the table's counts and its clock.
 //
-// Lock order: a goroutine holds at most one shard lock; a zone stripe may be
-// locked under it.
+// The lock is for what changes the index or who has a slot. A packet of a
+// known connection finds it without and takes the lock of the entry alone, so
+// packets of different connections do not meet. Lock order: a goroutine holds
+// at most one shard's lock; under it at most one entry's, and under that the
+// spill's, the clock's or a zone stripe's.
 type shard struct {
-	mu sync.Mutex
-	shardState
-	_ [64]byte // keeps the next shard's lock out of this one's cache line
-}
+	// Read by every packet, written hardly ever.
+	table  *Table
+	tcp    [][]tcpEntry // chunks of slabs[1]; their number is fixed
+	plain  [][]entry    // of slabs[0]
+	index  index
+	slabs  [2]slab // by the lowest bit of an entry number
+	locals locals
+	n      uint32 // number of this shard
 
-type shardState struct {
-	table *Table
-	n     uint32 // number of this shard
+	_       [64]byte
+	found   atomic.Uint64 // packets that matched an entry and are not counted there
+	invalid atomic.Uint64
+	_       [112]byte
 
-	clock clock
-	heads []uint32 // by bucket, the id of its first entry; 0 is none. Its size is fixed: nothing is ever rehashed.
-	// chunks is the slab. Ids count from 1; those above 1..used were never given out.
-	chunks []*[chunkSize]entry
-	// windows is the slab of TCP windows, by the same ids; a chunk is nil until
-	// the first TCP connection has an entry in its like.
-	windows []*[chunkSize]window
-	used    uint32 // ids given out so far
-	free    uint32 // first id of the list of free slots
-	hand    uint32 // where eviction looks next
+	mu      sync.Mutex
+	random  uint64 // where eviction looks next
 	stats   Stats
-
 	ended   Entry // handed to OnEnd; kept here so that no call allocates
 	visited Entry // handed to Update's callback
+	spill   spill
+	_       [64]byte
 }
 
-func (s *shardState) at(id uint32) *entry {
-	id--
-	return &s.chunks[id/chunkSize][id%chunkSize]
-}
-
-// window returns the window of the entry id, which is of TCP.
-func (s *shardState) window(id uint32) *window {
-	id--
-	return &s.windows[id/chunkSize][id%chunkSize]
-}
-
-// find returns the live entry of k, or nil. It frees an expired one that it
-// was asked for.
-func (s *shardState) find(now Time, k *key, hash uint32) (*entry, uint32) {
-	for id := s.heads[hash&uint32(len(s.heads)-1)]; id != 0; {
-		e := s.at(id)
-		if e.hash == hash && e.key == *k {
-			if now >= e.expiresAt {
-				s.remove(id, e.end())
-				return nil, 0
-			}
-			return e, id
-		}
-		id = e.next
+func (s *shard) init(t *Table, n int, entries, limit, shift int) {
+	s.table, s.n = t, uint32(n)
+	s.random = t.secret[0] ^ uint64(n)<<32 | 1
+	s.tcp, s.plain = make([][]tcpEntry, limit>>shift+1), make([][]entry, limit>>shift+1)
+	s.index = newIndex(entries)
+	for i := range s.slabs {
+		s.slabs[i].init(limit, shift)
 	}
+	s.slabs[numberTCP].created = make([][]uint32, limit>>shift+1)
+	s.locals.init(2*uint32(limit), uint32(len(s.index.buckets)))
+}
+
+// search finds the live entry of k and returns it locked, with its word; or
+// nil, which only holds if no key moved meanwhile, or under the shard's lock.
+func (s *shard) search(k *key, h uint64) (e *entry, id, word uint32) {
+	x, tag := &s.index, tagOf(h)
+	b := x.home(h)
+	for range 2 {
+		at := &x.buckets[b]
+		last := uint64(0)
+		for i := range 3 {
+			last = atomic.LoadUint64(&at[i])
+			m := matches(last, tag)
+			if i == 2 {
+				m &= laneTops & 0xffffffff
+			}
+			for ; m != 0; m &= m - 1 {
+				id := at.number(i*4 + firstLane(m))
+				if e, id, w := s.match(id, k); e != nil {
+					return e, id, w
+				}
+			}
+		}
+		if last&awayMask == 0 {
+			break
+		}
+		b = x.other(b, tag)
+	}
+	return nil, 0, 0
+}
+
+// match returns the entry of a number, locked, if it is that of k, and nil if
+// not.
+func (s *shard) match(id uint32, k *key) (*entry, uint32, uint32) {
+	kind := uint32(0)
+	if k.proto == packet.ProtoTCP {
+		kind = numberTCP
+	}
+	if id>>1 == 0 || id&1 != kind {
+		return nil, 0, 0
+	}
+	e := s.at(id)
+	w := e.lock()
+	ports, aux := k.half()
+	if e.ports == ports && e.remote == k.remote && e.live() && uint8(w) == k.proto {
+		l := s.locals.at(e.local)
+		if l.addr == k.local && l.zone == k.zone && l.family() == k.family && (e.aux == aux || classOf(k.proto) != ClassICMP) {
+			return e, id, w
+		}
+	}
+	e.unlock(w)
+	return nil, 0, 0
+}
+
+// find is search for who does not hold the shard's lock.
+func (s *shard) find(k *key, h uint64) (e *entry, id, word uint32) {
+	moves := s.index.moves.Load()
+	if e, id, word = s.search(k, h); e != nil {
+		return e, id, word
+	}
+	if moves%2 == 0 && s.index.moves.Load() == moves {
+		return nil, 0, 0
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.search(k, h)
+}
+
+// fresh is search for who holds the shard's lock. It frees an entry that has
+// expired.
+func (s *shard) fresh(now uint32, k *key, h uint64) (e *entry, id, word uint32) {
+	e, id, word = s.search(k, h)
+	if e == nil || !due(now, s.expiry(e, id)) {
+		return e, id, word
+	}
+	why := e.end()
+	e.unlock(word)
+	s.remove(id, why)
+	return nil, 0, 0
+}
+
+// reap frees the entry of k if it has expired. The shard's lock is not held.
+func (s *shard) reap(now uint32, k *key, h uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if e, _, w := s.fresh(now, k, h); e != nil {
+		e.unlock(w)
+	}
+}
+
+// resolve returns the entry that r names, locked, or nil. The shard's lock is
+// held.
+func (s *shard) resolve(r ref) (e *entry, word uint32) {
+	if r.gen == 0 || !s.exists(r.id) {
+		return nil, 0
+	}
+	e = s.at(r.id)
+	if word = e.lock(); word&wordGen == r.gen && e.live() {
+		return e, word
+	}
+	e.unlock(word)
 	return nil, 0
 }
 
-// resolve returns the live entry that r names, or nil.
-func (s *shardState) resolve(r ref) *entry {
-	if r.gen == 0 || r.id == 0 || r.id > s.used {
-		return nil
-	}
-	if e := s.at(r.id); e.gen == r.gen && e.status != statusFree {
-		return e
-	}
-	return nil
-}
-
-// conn returns what the caller gets to know of e.
-func (s *shardState) conn(e *entry, id uint32, st State, d Dir) Conn {
-	return Conn{State: st, Dir: d, Opener: e.opener(), Mark: e.mark, Epoch: e.epoch, ref: ref{s.n, id, e.gen}}
-}
-
-// track is Track for a packet with a key. If the packet may start a connection
-// over a closed one, old is the id of that one.
-func (s *shardState) track(now Time, k *key, hash uint32, c class, from Side, p *packet.Packet) (conn Conn, old uint32) {
-	e, id := s.find(now, k, hash)
-	if e == nil {
-		if _, ok := s.table.start(k, c, p); !ok {
-			s.stats.Invalid++
-			return Conn{}, 0
-		}
-		return Conn{State: New, Opener: from}, 0
-	}
-	d := e.dir(from)
-	o := moved
+// insert makes a new entry of k; the shard's lock is held and its place
+// reserved. ok is false if the shard has no room.
+func (s *shard) insert(now uint32, k *key, h uint64, st Status, from Side, p *packet.Packet, m Mark, epoch uint32) (c Conn, ok bool) {
+	kind := uint32(0)
 	if k.proto == packet.ProtoTCP {
-		if o = e.tcp(s.window(id), d, p, s.table.liberal); o == refused {
-			s.stats.Invalid++
-			return Conn{}, 0
-		}
+		kind = numberTCP
 	}
-	s.stats.Found++
-	if o == reopens {
-		return Conn{State: New, Opener: from}, id
-	}
-	if d == Reply {
-		e.flags |= flagSeenReply
-	}
-	if k.proto != packet.ProtoTCP && e.flags&flagSeenReply != 0 {
-		e.answered()
-	}
-	e.count(d, p.Length)
-	e.seen = now
-	if o == moved {
-		e.expiresAt = now.after(s.table.idle.of(e))
-	}
-	return s.conn(e, id, Established, d), 0
-}
-
-// answered moves a connection of a protocol other than TCP on, once both
-// directions were seen. A ping is never assured: many of them must not fill the
-// table for good.
-func (e *entry) answered() {
-	if e.proto == packet.ProtoICMP || e.proto == packet.ProtoICMPv6 {
-		e.status = StatusReplied
-		return
-	}
-	e.status, e.flags = StatusAssured, e.flags|flagAssured
-}
-
-// insert puts a new entry at the head of its bucket. The caller has reserved
-// its place.
-func (s *shardState) insert(now Time, k *key, hash uint32, st Status, from Side, p *packet.Packet, m Mark, epoch uint32) Conn {
-	id := s.free
-	if id != 0 {
-		s.free = s.at(id).next
-	} else {
-		if int(s.used) == len(s.chunks)*chunkSize {
-			s.chunks = append(s.chunks, new([chunkSize]entry))
-			s.windows = append(s.windows, nil)
-		}
-		s.used++
-		id = s.used
+	id := s.allocate(kind)
+	if id == 0 {
+		return Conn{}, false
 	}
 	e := s.at(id)
-	head := &s.heads[hash&uint32(len(s.heads)-1)]
-	*e = entry{
-		key: *k, hash: hash, next: *head, gen: e.gen, mark: m, epoch: epoch,
-		created: now, seen: now, status: st, flags: entryFlags(from),
+	if !s.enter(h, id) {
+		s.give(e, id)
+		return Conn{}, false
 	}
-	if e.gen == 0 {
-		e.gen = 1
+	t := s.table
+	w := e.lock()
+	gen := w & wordGen
+	if gen == 0 {
+		gen = 1 << wordShift
 	}
-	if k.proto == packet.ProtoTCP {
-		if c := &s.windows[(id-1)/chunkSize]; *c == nil {
-			*c = new([chunkSize]window)
-		}
-		s.window(id).start(p)
+	e.unlock(wordLocked | gen | uint32(k.proto)) // not yet
+	ports, aux := k.half()
+	e.body = body{
+		ports: ports, remote: k.remote, local: s.locals.acquire(&t.secret, k, t.zoneOptions(k.zone).Liberal),
+		seen: now, mark: m, epoch: epoch, flags: entryFlags(from), aux: aux,
+		packets: [2]uint32{1, 0}, bytes: [2]uint32{p.Length, 0}, extra: now,
+	}
+	e.setStatus(st)
+	if kind == numberTCP {
+		b := &s.slabs[numberTCP]
+		b.created[b.chunk(id)][b.place(id)] = now
+		c := tcpConn{status: st, flags: e.flags}
+		c.window.start(p)
 		if st != StatusSynSent {
-			e.flags |= flagLoose
+			c.flags |= flagLoose
+			s.stats.Adopted++
 		}
+		s.atTCP(id).store(&c)
 	}
-	*head = id
-	e.count(Original, p.Length)
-	e.expiresAt = now.after(s.table.idle.of(e))
+	s.setDeadline(id, e.seen+t.idle.of(e))
+	c = Conn{State: New, Dir: Original, Opener: from, Mark: m, Epoch: epoch, ref: ref{s.n, id, gen}}
+	e.unlock(gen | uint32(k.proto))
 	s.stats.Insert++
-	return s.conn(e, id, New, Original)
+	return c, true
 }
 
-// remove takes an entry out, gives its place back and tells OnEnd.
-func (s *shardState) remove(id uint32, why End) {
-	zone := s.at(id).zone
-	s.unlink(id, why)
-	s.table.release(zone)
+// give puts a slot on the list of free ones.
+func (s *shard) give(e *entry, id uint32) {
+	b := s.slab(id)
+	e.extra = b.free
+	b.free = id
+}
+
+// remove takes an entry out, gives its place back and tells OnEnd. The shard's
+// lock is held, the entry's is not.
+func (s *shard) remove(id uint32, why End) {
+	zone, c := s.unlink(id, why)
+	s.table.release(zone, c)
 }
 
 // unlink is remove without giving the place back: a new connection takes it.
-func (s *shardState) unlink(id uint32, why End) {
+func (s *shard) unlink(id uint32, why End) (Zone, Class) {
 	e := s.at(id)
-	at := &s.heads[e.hash&uint32(len(s.heads)-1)]
-	for *at != id {
-		at = &s.at(*at).next
-	}
-	*at = e.next
+	w := e.lock()
+	k := e.key(s.locals.at(e.local))
 	switch why {
 	case EndExpired, EndClosed:
 		s.stats.Expired++
@@ -195,75 +228,24 @@ func (s *shardState) unlink(id uint32, why End) {
 	default:
 		s.stats.Delete++
 	}
+	packets, _ := s.counts(e, id)
+	s.stats.Found += packets[Original] + packets[Reply] - 1
 	if f := s.table.onEnd; f != nil {
-		e.export(&s.ended, &s.clock)
+		s.copy(e, id, s.table.clock.view(), &s.ended)
+	}
+	number := e.local
+	e.state, e.flags = 0, 0
+	gen := w&wordGen + 1<<wordShift
+	if gen &= wordGen; gen == 0 {
+		gen = 1 << wordShift
+	}
+	s.spill.drop(id)
+	s.give(e, id)
+	e.unlock(gen)
+	s.index.leave(s.table.secret.hash(&k), id)
+	s.locals.release(&s.table.secret, &k, number)
+	if f := s.table.onEnd; f != nil {
 		f(&s.ended, why)
 	}
-	e.status = statusFree
-	e.gen++
-	e.next = s.free
-	s.free = id
-}
-
-// Limits on how much one attempt at eviction looks at, over all shards.
-const (
-	evictCandidates = 16  // live entries that could be asked to go
-	evictSlots      = 256 // slots, where candidates are rare
-)
-
-// evict frees one entry of zone (of any zone, if anyZone) to make room, if it
-// finds one among the next few behind the hand. Expired ones go first, then
-// closed connections, then those never answered, then those not assured.
-func (s *shardState) evict(now Time, zone Zone, anyZone bool, candidates, slots *int) bool {
-	var best uint32
-	rank := 0
-	for range min(s.used, uint32(*slots)) {
-		if *candidates == 0 {
-			break
-		}
-		*slots--
-		s.hand = s.hand%s.used + 1
-		e := s.at(s.hand)
-		if e.status == statusFree || !anyZone && e.zone != zone {
-			continue
-		}
-		*candidates--
-		if r := e.rank(now); r > rank {
-			best, rank = s.hand, r
-			if r == rankExpired {
-				break
-			}
-		}
-	}
-	if best == 0 {
-		return false
-	}
-	why := EndEvicted
-	if rank == rankExpired {
-		why = s.at(best).end()
-	}
-	s.remove(best, why)
-	return true
-}
-
-// Ranks of entries at eviction; the highest goes first, 0 never.
-const (
-	rankUnassured = iota + 1
-	rankUnreplied
-	rankClosed
-	rankExpired
-)
-
-func (e *entry) rank(now Time) int {
-	switch {
-	case now >= e.expiresAt:
-		return rankExpired
-	case e.status.closed():
-		return rankClosed
-	case e.flags&flagSeenReply == 0:
-		return rankUnreplied
-	case e.flags&flagAssured == 0:
-		return rankUnassured
-	}
-	return 0
+	return k.zone, classOf(k.proto)
 }

@@ -1,216 +1,97 @@
 package conntrack
 
-import (
-	"iter"
+import "sync/atomic"
 
-	"example.com/secgroup/conntrack/packet"
+const (
+	stride   = 256  // slots looked at under one hold of a shard's lock
+	scan     = 4096 // deadlines looked at under one hold
+	maxFreed = 256  // entries freed under one hold
 )
-
-// stride is how many slots are looked at under one hold of a shard's lock.
-const stride = 256
 
 // Sweep frees expired entries and returns how many it freed. It examines at
 // most max slots, going on where the last call stopped, and holds a shard's
-// lock for a few hundred slots at a time. A table of n entries needs n slots
-// per idle timeout to keep up; every call does as much for the fragments.
+// lock for some ten microseconds at a time, in which packets of known
+// connections pass all the same. A table of n entries needs n slots per idle
+// timeout to keep up; every call does as much for the fragments.
 //
-// Without Sweep nothing wrong is matched, but the table fills up.
+// Without Sweep nothing wrong is matched, but the table fills up; at least once
+// a year it must be called.
 func (t *Table) Sweep(now Time, max int) int {
 	t.frags.sweep(now, max)
 	w := &t.sweeper
 	w.Lock()
 	defer w.Unlock()
+	at := t.clock.at(now)
 	freed := 0
 	// One shard more than there are: the first may be entered in its middle.
 	for n := 0; max > 0 && n <= len(t.shards); {
-		looked, gone, more := t.shards[w.shard].sweep(now, w.id, min(max, stride))
+		looked, gone, more := t.shards[w.shard].sweep(at, w.done, min(max, scan))
 		max, freed = max-looked, freed+gone
-		w.id += uint32(looked)
+		w.done += uint32(looked)
 		if !more {
-			w.id, w.shard = 0, (w.shard+1)%len(t.shards)
+			w.done, w.shard = 0, (w.shard+1)%len(t.shards)
 			n++
 		}
 	}
 	return freed
 }
 
-// sweep examines up to max slots behind the first done ones.
-func (s *shard) sweep(now Time, done uint32, max int) (looked, freed int, more bool) {
+// sweep examines up to max slots behind the first done ones, those of the plain
+// slab before those of TCP.
+func (s *shard) sweep(now, done uint32, max int) (looked, freed int, more bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	now = s.clock.at(now)
-	for ; looked < max && done < s.used; looked++ {
-		done++
-		e := s.at(done)
-		if e.status != statusFree && now >= e.expiresAt {
-			s.remove(done, e.end())
-			freed++
+	plain := s.slabs[0].used
+	total := plain + s.slabs[numberTCP].used
+	for looked < max && done < total && freed < maxFreed {
+		kind, at := uint32(0), done
+		if done >= plain {
+			kind, at = numberTCP, done-plain
+		}
+		b := &s.slabs[kind]
+		chunk := b.deadlines[at>>b.shift]
+		from := int(at & (1<<b.shift - 1))
+		n := min(len(chunk)-from, int(b.used-at), max-looked)
+		i := firstDue(now, chunk[from:from+n])
+		if i < n {
+			if s.expire(now, (at+uint32(i)+1)<<1|kind) {
+				freed++
+			}
+			i++
+		}
+		looked += i
+		done += uint32(i)
+	}
+	return looked, freed, done < total
+}
+
+// firstDue returns the place of the first deadline that has come, or the length
+// of d.
+func firstDue(now uint32, d []uint32) int {
+	for i := range d {
+		if due(now, atomic.LoadUint32(&d[i])) {
+			return i
 		}
 	}
-	return looked, freed, done < s.used
+	return len(d)
 }
 
-// Delete forgets the connection c and reports whether it was still there.
-func (t *Table) Delete(now Time, c Conn) bool {
-	if !c.Tracked() || int(c.ref.shard) >= len(t.shards) {
-		return false
-	}
-	s := &t.shards[c.ref.shard]
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	own := s.clock.at(now)
-	e := s.resolve(c.ref)
-	return e != nil && s.forget(own, c.ref.id, EndDeleted)
-}
-
-// forget removes a live entry for the reason why, or an expired one as expired,
-// and reports whether it was live.
-func (s *shardState) forget(own Time, id uint32, why End) bool {
+// expire frees the entry in a slot whose deadline has come, unless it lives on:
+// then the deadline is set anew.
+func (s *shard) expire(now, id uint32) bool {
 	e := s.at(id)
-	live := own < e.expiresAt
-	if !live {
-		why = e.end()
+	w := e.lock()
+	at := now + maxTicks // of a free slot
+	if e.live() {
+		at = s.expiry(e, id)
 	}
-	s.remove(id, why)
-	return live
-}
-
-// DeleteTuple forgets the connections of a zone that have the tuple tup in
-// either direction, and returns how many. A tuple does not say on which side
-// its source is, so there may be two. Of ICMP queries there may be more, of
-// different types and codes, and finding them walks the whole table.
-func (t *Table) DeleteTuple(now Time, z Zone, tup Tuple) int {
-	n := 0
-	var ends [2]key // tup as sent by either side
-	for side := range ends {
-		k := &ends[side]
-		switch k.set(z, Side(side), &tup, 0, 0) {
-		case classInvalid:
-			return 0
-		case classOpener:
-			if t.deleteKey(now, k) {
-				n++
-			}
-		default:
-			k.query, k.code = 0, 0
-		}
-	}
-	if tup.Proto != packet.ProtoICMP && tup.Proto != packet.ProtoICMPv6 {
-		return n
-	}
-	t.walk(now, func(s *shardState, own Time, id uint32) {
-		k := s.at(id).key
-		k.query, k.code = 0, 0
-		if (k == ends[Remote] || k == ends[Local]) && s.forget(own, id, EndDeleted) {
-			n++
-		}
-	})
-	return n
-}
-
-// deleteKey deletes the connection k.
-func (t *Table) deleteKey(now Time, k *key) bool {
-	h := t.secret.hash(k)
-	s := &t.shards[h>>t.shift]
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	e, id := s.find(s.clock.at(now), k, uint32(h))
-	if e == nil {
+	why := e.end()
+	if !due(now, at) {
+		s.setDeadline(id, at)
+		e.unlock(w)
 		return false
 	}
-	s.remove(id, EndDeleted)
+	e.unlock(w)
+	s.remove(id, why)
 	return true
-}
-
-// Flush forgets every connection of a zone, and the zone's fragments, and
-// returns how many connections there were. It walks the whole table, a stretch
-// at a time: a connection committed meanwhile may stay.
-func (t *Table) Flush(now Time, z Zone) int {
-	t.frags.flush(z)
-	n := 0
-	t.walk(now, func(s *shardState, own Time, id uint32) {
-		if s.at(id).zone == z && s.forget(own, id, EndFlushed) {
-			n++
-		}
-	})
-	return n
-}
-
-// Update calls f for every connection and gives it the mark and epoch that f
-// returns, or forgets it if keep is false. It returns how many it forgot. Use
-// it to judge connections again after a change of policy.
-//
-// f runs with a lock held: it must not call the table and must not keep its
-// argument. Update walks the table a stretch at a time: connections committed
-// meanwhile may not be visited. Expired ones it frees.
-func (t *Table) Update(now Time, f func(e *Entry) (m Mark, epoch uint32, keep bool)) int {
-	n := 0
-	t.walk(now, func(s *shardState, own Time, id uint32) {
-		e := s.at(id)
-		if own >= e.expiresAt {
-			s.remove(id, e.end())
-			return
-		}
-		e.export(&s.visited, &s.clock)
-		m, epoch, keep := f(&s.visited)
-		if !keep {
-			s.remove(id, EndCut)
-			n++
-			return
-		}
-		e.mark, e.epoch = m, epoch
-	})
-	return n
-}
-
-// walk calls f for every entry, expired ones included, under its shard's lock.
-// f may remove the entry.
-func (t *Table) walk(now Time, f func(s *shardState, own Time, id uint32)) {
-	for i := range t.shards {
-		s := &t.shards[i]
-		for id, more := uint32(0), true; more; id += stride {
-			more = s.stretch(now, id, f)
-		}
-	}
-}
-
-// stretch is the part of walk under one hold of the lock: the slots behind the
-// first done ones. It reports whether there are more.
-func (s *shard) stretch(now Time, done uint32, f func(s *shardState, own Time, id uint32)) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	now = s.clock.at(now)
-	end := min(s.used, done+stride)
-	for id := done + 1; id <= end; id++ {
-		if s.at(id).status != statusFree {
-			f(&s.shardState, now, id)
-		}
-	}
-	return end < s.used
-}
-
-// All yields the live entries in no order. No lock is held while the caller
-// has one, so it may call the table; entries may change, come and go while it
-// runs, and one that stays all the while is yielded once.
-func (t *Table) All(now Time) iter.Seq[Entry] {
-	return func(yield func(Entry) bool) {
-		batch := make([]Entry, 0, stride)
-		for i := range t.shards {
-			s := &t.shards[i]
-			for id, more := uint32(0), true; more; id += stride {
-				batch = batch[:0]
-				more = s.stretch(now, id, func(s *shardState, own Time, id uint32) {
-					if e := s.at(id); own < e.expiresAt {
-						batch = append(batch, Entry{})
-						e.export(&batch[len(batch)-1], &s.clock)
-					}
-				})
-				for _, e := range batch {
-					if !yield(e) {
-						return
-					}
-				}
-			}
-		}
-	}
 }

@@ -27,7 +27,10 @@ func reverse(t Tuple) Tuple {
 }
 
 func TestEntrySize(t *testing.T) {
-	require.LessOrEqual(t, unsafe.Sizeof(entry{}), uintptr(128))
+	require.Equal(t, uintptr(64), unsafe.Sizeof(entry{}))
+	require.Equal(t, uintptr(96), unsafe.Sizeof(tcpEntry{}))
+	require.Equal(t, uintptr(32), unsafe.Sizeof(local{}))
+	require.Equal(t, uintptr(64), unsafe.Sizeof(bucket{}))
 	require.Equal(t, uintptr(44), unsafe.Sizeof(key{}))
 	require.LessOrEqual(t, unsafe.Sizeof(datagram{}), uintptr(600))
 }
@@ -84,12 +87,15 @@ func TestUntracked(t *testing.T) {
 	require.Zero(t, tb.Len())
 }
 
+// whole lets every class fill the table.
+var whole = Shares{TCP: 100, UDP: 100, ICMP: 100, Other: 100}
+
 // TestLimits is RES-01 and RES-02: assured connections survive a flood, and
 // among half-open ones new ones still get in.
 func TestLimits(t *testing.T) {
 	const limit, assured = 64, 40
 	left := map[End]int{}
-	tb := NewTable(Options{MaxEntries: limit, Shards: 4, OnEnd: func(e *Entry, why End) {
+	tb := NewTable(Options{MaxEntries: limit, Shards: 4, Shares: whole, OnEnd: func(e *Entry, why End) {
 		left[why]++
 		require.False(t, e.Assured)
 	}})
@@ -118,7 +124,7 @@ func TestLimits(t *testing.T) {
 	require.Equal(t, uint64(left[EndEvicted]), s.EarlyDrop)
 
 	// Nothing but assured ones: the table is full for good, until they expire.
-	full := NewTable(Options{MaxEntries: assured})
+	full := NewTable(Options{MaxEntries: assured, Shares: whole})
 	for i := range assured {
 		out, in := flow(i)
 		full.Commit(0, 0, Local, out, 1, 1)

@@ -61,7 +61,7 @@ const (
 // final judges: what a correct endpoint answers with a challenge ACK is passed
 // on without a change of state (RFC 5961), and what none may send is refused.
 // If liberal, sequence numbers refuse nothing but a stale RST.
-func (e *entry) tcp(w *window, d Dir, p *packet.Packet, liberal bool) outcome {
+func (e *tcpConn) tcp(w *window, d Dir, p *packet.Packet, liberal bool) outcome {
 	seg := segmentOf(p.Flags)
 	if e.flags&flagDead != 0 && seg != segSyn {
 		return refused
@@ -110,7 +110,7 @@ func (e *entry) tcp(w *window, d Dir, p *packet.Packet, liberal bool) outcome {
 }
 
 // advance moves e on by a segment that has the right sequence numbers.
-func (e *entry) advance(w *window, d Dir, seg segment, p *packet.Packet) outcome {
+func (e *tcpConn) advance(w *window, d Dir, seg segment, p *packet.Packet) outcome {
 	switch seg {
 	case segSyn:
 		if end, first := endOf(p), w.of[Original].end; e.status == StatusSynSent && d == Original && after(first, end) && !after(end, first) {
@@ -143,7 +143,7 @@ func (e *entry) advance(w *window, d Dir, seg segment, p *packet.Packet) outcome
 // numbers. It closes a connection in mid-life only if its receiver will obey it
 // (RFC 5961 3.2); where that is unsure the receiver's challenge ACK brings
 // another RST, which is exact (TCP-09).
-func (e *entry) tcpReset(w *window, status Status, d Dir, p *packet.Packet, liberal bool) outcome {
+func (e *tcpConn) tcpReset(w *window, status Status, d Dir, p *packet.Packet, liberal bool) outcome {
 	switch status {
 	case StatusSynSent:
 		if d == Reply || w.lastSeg == segAck && w.lastDir == Reply && p.Seq == w.lastAck || w.refusesAck(d, p) {
@@ -189,7 +189,7 @@ func (e *entry) tcpReset(w *window, status Status, d Dir, p *packet.Packet, libe
 	return refused
 }
 
-func (e *entry) tcpSyn(d Dir) outcome {
+func (e *tcpConn) tcpSyn(d Dir) outcome {
 	switch {
 	case e.status.closed():
 		return reopens // from either side: TCP-22, TCP-24
@@ -209,7 +209,7 @@ func (e *entry) tcpSyn(d Dir) outcome {
 	return refused
 }
 
-func (e *entry) tcpSynAck(d Dir) outcome {
+func (e *tcpConn) tcpSynAck(d Dir) outcome {
 	crossed := e.flags&flagCrossed != 0
 	if d == Original && !crossed {
 		return refused
@@ -237,7 +237,7 @@ func (e *entry) tcpSynAck(d Dir) outcome {
 	return refused
 }
 
-func (e *entry) tcpAck(d Dir) outcome {
+func (e *tcpConn) tcpAck(d Dir) outcome {
 	switch e.status {
 	case StatusSynSent, StatusSynSent2:
 		if d == Original {
@@ -267,7 +267,7 @@ func (e *entry) tcpAck(d Dir) outcome {
 	return moved
 }
 
-func (e *entry) tcpFin(d Dir) outcome {
+func (e *tcpConn) tcpFin(d Dir) outcome {
 	switch e.status {
 	case StatusSynSent, StatusSynSent2:
 		return refused // TCP-20
@@ -286,7 +286,7 @@ func (e *entry) tcpFin(d Dir) outcome {
 	return moved
 }
 
-func (e *entry) tcpRst(w *window, d Dir, p *packet.Packet) outcome {
+func (e *tcpConn) tcpRst(w *window, d Dir, p *packet.Packet) outcome {
 	switch e.status {
 	case StatusSynSent:
 		// The opener accepts a reset only if it acknowledges its SYN; any other
@@ -312,12 +312,12 @@ func (e *entry) tcpRst(w *window, d Dir, p *packet.Packet) outcome {
 	return moved
 }
 
-func (e *entry) establish() {
+func (e *tcpConn) establish() {
 	e.status, e.flags = StatusEstablished, e.flags|flagAssured
 }
 
 // answerer returns the direction of the first SYN-ACK.
-func (e *entry) answerer() Dir {
+func (e *tcpConn) answerer() Dir {
 	if e.flags&flagAnswerReply != 0 {
 		return Reply
 	}
@@ -325,7 +325,7 @@ func (e *entry) answerer() Dir {
 }
 
 // closer returns the direction of the first FIN.
-func (e *entry) closer() Dir {
+func (e *tcpConn) closer() Dir {
 	if e.flags&flagCloserReply != 0 {
 		return Reply
 	}

@@ -1,13 +1,12 @@
 package conntrack
 
 import (
-	"math"
+	"slices"
 	"time"
-
-	"example.com/secgroup/conntrack/packet"
 )
 
-// Timeouts are idle times. A field that is zero or negative takes the default
+// Timeouts are idle times, kept to within one tick of 1/16 second (Fragment is
+// exact), and at most a year. A field that is zero or negative takes the default
 // named beside it, which is Linux's; the name after it is the kernel's sysctl
 // (below net.netfilter where no other path is given).
 type Timeouts struct {
@@ -55,82 +54,37 @@ func (o Timeouts) withDefaults() Timeouts {
 	return o
 }
 
-// idleTimes is Timeouts in the form that the packet path reads.
-type idleTimes struct {
-	tcp                           [statusEnd]time.Duration // by the status of a TCP connection
-	tcpUnacked                    time.Duration
-	udp, udpStream, icmp, generic time.Duration
+// idleTicks are Timeouts as the packet path reads them: by the class of the
+// connection and its status, in ticks.
+type idleTicks struct {
+	by         [classes][statusEnd]uint32
+	tcpUnacked uint32 // picked up in the middle and not answered
+	longest    uint32
 }
 
-func newIdleTimes(o Timeouts) idleTimes {
-	t := idleTimes{
-		tcpUnacked: min(o.TCPUnacked, o.TCPEstablished),
-		udp:        o.UDP, udpStream: o.UDPStream, icmp: o.ICMP, generic: o.Generic,
+func newIdleTicks(o Timeouts) *idleTicks {
+	t := &idleTicks{tcpUnacked: ticksOf(min(o.TCPUnacked, o.TCPEstablished))}
+	for st, d := range map[Status]time.Duration{
+		StatusSynSent: o.TCPSynSent, StatusSynSent2: o.TCPSynSent, StatusSynRecv: o.TCPSynRecv,
+		StatusEstablished: o.TCPEstablished, StatusFinWait: o.TCPFinWait, StatusCloseWait: o.TCPCloseWait,
+		StatusLastAck: o.TCPLastAck, StatusTimeWait: o.TCPTimeWait, StatusClose: o.TCPClose,
+	} {
+		t.by[ClassTCP][st] = ticksOf(d)
 	}
-	t.tcp[StatusSynSent] = o.TCPSynSent
-	t.tcp[StatusSynSent2] = o.TCPSynSent
-	t.tcp[StatusSynRecv] = o.TCPSynRecv
-	t.tcp[StatusEstablished] = o.TCPEstablished
-	t.tcp[StatusFinWait] = o.TCPFinWait
-	t.tcp[StatusCloseWait] = o.TCPCloseWait
-	t.tcp[StatusLastAck] = o.TCPLastAck
-	t.tcp[StatusTimeWait] = o.TCPTimeWait
-	t.tcp[StatusClose] = o.TCPClose
+	t.by[ClassUDP] = [statusEnd]uint32{StatusUnreplied: ticksOf(o.UDP), StatusAssured: ticksOf(o.UDPStream)}
+	t.by[ClassICMP] = [statusEnd]uint32{StatusUnreplied: ticksOf(o.ICMP), StatusReplied: ticksOf(o.ICMP)}
+	t.by[ClassOther] = [statusEnd]uint32{StatusUnreplied: ticksOf(o.Generic), StatusAssured: ticksOf(o.Generic)}
+	for _, c := range t.by {
+		t.longest = max(t.longest, slices.Max(c[:]))
+	}
 	return t
 }
 
 // of returns the idle time that e is entitled to in its present state.
-func (t *idleTimes) of(e *entry) time.Duration {
-	switch e.proto {
-	case packet.ProtoTCP:
-		if e.status == StatusEstablished && e.flags&flagSeenReply == 0 {
-			return t.tcpUnacked
-		}
-		return t.tcp[e.status]
-	case packet.ProtoUDP:
-		if e.flags&flagSeenReply == 0 {
-			return t.udp
-		}
-		return t.udpStream
-	case packet.ProtoICMP, packet.ProtoICMPv6:
-		return t.icmp
+func (t *idleTicks) of(e *entry) uint32 {
+	st := e.status()
+	if st == StatusEstablished && e.flags&flagSeenReply == 0 {
+		return t.tcpUnacked
 	}
-	return t.generic
-}
-
-// maxStall is how far the caller's clock may fall behind the latest reading
-// before the table takes it for a step and follows. Below it a reading is taken
-// for a late one: workers that share a table read their clocks in no order, and
-// following each of them would make time run fast.
-const maxStall = Time(time.Minute)
-
-// clock turns the caller's readings into a time that never runs backwards. It
-// is guarded by the lock of what it belongs to.
-type clock struct {
-	last   Time // the latest time, on the table's own scale
-	offset Time // own scale minus the caller's
-}
-
-// at returns the time of the reading now.
-func (c *clock) at(now Time) Time {
-	own := now + c.offset
-	if own > c.last {
-		c.last = own
-		return own
-	}
-	if c.last-own > maxStall {
-		c.offset += c.last - own
-	}
-	return c.last
-}
-
-// caller returns own in the caller's scale.
-func (c *clock) caller(own Time) Time { return own - c.offset }
-
-// after returns t plus d, at most the largest Time.
-func (t Time) after(d time.Duration) Time {
-	if sum := t + Time(d); sum >= t {
-		return sum
-	}
-	return math.MaxInt64
+	return t.by[classOf(e.proto())][st]
 }

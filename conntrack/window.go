@@ -3,8 +3,7 @@ package conntrack
 import "example.com/secgroup/conntrack/packet"
 
 // window is what the table remembers of the sequence numbers of a TCP
-// connection: 48 bytes beside its entry, without a pointer. Only connections of
-// TCP have one.
+// connection, unpacked: see tcpConn.
 //
 // The checks are those of Guido van Rooij, "Real Stateful TCP Packet Filtering
 // in IP Filter" (2000), as nf_conntrack grew them: what is checked is that a

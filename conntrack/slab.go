@@ -1,0 +1,115 @@
+package conntrack
+
+import "sync/atomic"
+
+// slab holds the entries of a shard that are of one shape, in chunks, which
+// never move and never go. It belongs to who holds the shard's lock, but for
+// what a number that was found in the index leads to.
+//
+// Beside the entries lie arrays that only few packets touch: a deadline, before
+// which an entry does not expire, and for TCP the tick of the first packet.
+type slab struct {
+	deadlines [][]uint32 // atomic
+	created   [][]uint32 // of TCP; the others have entry.extra
+
+	used, limit uint32 // slots given out so far, and at most
+	free        uint32 // number of the first free slot: see entry.extra
+	shift       uint8  // a chunk has 1<<shift slots
+}
+
+// Entry numbers: the lowest bit tells the slab, the others, from 1, the slot.
+// 0 is none.
+const numberTCP = 1
+
+// maxSlots is how many slots a slab of a shard has at most, and so how many
+// local ends: their numbers have 24 bits.
+const maxSlots = 1<<23 - 1
+
+func (b *slab) init(slots, shift int) {
+	b.limit, b.shift = uint32(slots), uint8(shift)
+	b.deadlines = make([][]uint32, slots>>shift+1)
+}
+
+// chunk and mask lead from an entry number to its place.
+func (b *slab) chunk(id uint32) uint32 { return (id>>1 - 1) >> b.shift }
+func (b *slab) place(id uint32) uint32 { return (id>>1 - 1) & (1<<b.shift - 1) }
+
+// deadline is atomic: packets that change a state may lower it.
+func (b *slab) deadline(id uint32) *uint32 { return &b.deadlines[b.chunk(id)][b.place(id)] }
+
+// at returns the entry of a number.
+func (s *shard) at(id uint32) *entry {
+	if id&numberTCP != 0 {
+		return &s.atTCP(id).entry
+	}
+	return &s.plain[s.slabs[0].chunk(id)][s.slabs[0].place(id)]
+}
+
+// atTCP is at for a number of TCP.
+func (s *shard) atTCP(id uint32) *tcpEntry {
+	return &s.tcp[s.slabs[1].chunk(id)][s.slabs[1].place(id)]
+}
+
+// slab returns the slab of a number.
+func (s *shard) slab(id uint32) *slab { return &s.slabs[id&numberTCP] }
+
+// exists reports whether a number was ever given out.
+func (s *shard) exists(id uint32) bool { return id>>1 != 0 && id>>1 <= s.slab(id).used }
+
+// allocate returns the number of a free slot of a slab, 0 if there is none.
+func (s *shard) allocate(kind uint32) uint32 {
+	b := &s.slabs[kind]
+	if id := b.free; id != 0 {
+		b.free = s.at(id).extra
+		return id
+	}
+	if b.used == b.limit {
+		return 0
+	}
+	if n := b.used >> b.shift; b.used&(1<<b.shift-1) == 0 {
+		size := 1 << b.shift
+		b.deadlines[n] = make([]uint32, size)
+		if kind == numberTCP {
+			s.tcp[n] = make([]tcpEntry, size)
+			b.created[n] = make([]uint32, size)
+		} else {
+			s.plain[n] = make([]entry, size)
+		}
+	}
+	b.used++
+	return b.used<<1 | kind
+}
+
+// deadline returns the tick before which the entry of a number does not expire.
+func (s *shard) deadline(id uint32) uint32 { return atomic.LoadUint32(s.slab(id).deadline(id)) }
+
+func (s *shard) setDeadline(id, at uint32) { atomic.StoreUint32(s.slab(id).deadline(id), at) }
+
+// expiry returns when e expires if it stays idle; its lock is held. That is its
+// idle time after the last packet, unless that was let through without being
+// judged part of the connection: then the idle time went on, and the deadline
+// says when it ends.
+func (s *shard) expiry(e *entry, id uint32) uint32 {
+	if e.packets[Original]&heldBit != 0 {
+		return s.deadline(id)
+	}
+	return e.seen + s.table.idle.of(e)
+}
+
+// created returns the tick of e's first packet.
+func (s *shard) created(e *entry, id uint32) uint32 {
+	if id&numberTCP == 0 {
+		return e.extra
+	}
+	b := &s.slabs[numberTCP]
+	return b.created[b.chunk(id)][b.place(id)]
+}
+
+// hashOf returns the hash of a live entry; the shard's lock is held, so it stays.
+func (s *shard) hashOf(id uint32) uint64 {
+	e := s.at(id)
+	w := e.lock()
+	k := e.key(s.locals.at(e.local))
+	e.unlock(w)
+	return s.table.secret.hash(&k)
+}

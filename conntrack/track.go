@@ -1,0 +1,138 @@
+package conntrack
+
+import "example.com/secgroup/conntrack/packet"
+
+// Track classifies the packet p that side from sent at now and, if it belongs
+// to a connection, advances that connection's state, counters and timeout. It
+// never creates a connection, and an Invalid packet changes nothing.
+//
+// A New packet carries no entry yet; pass it to Commit once it is allowed. An
+// ICMP error that is Related carries the connection that it is about, and is
+// not counted there. A pure SYN of the original direction stays Established
+// even in the middle of a connection; whether today's rules still allow it is
+// for the caller to judge (TCP-25).
+//
+// A trailing fragment has no ports: Track passes it to TrackFragment and
+// returns Established with the first fragment's mark, without an entry, or
+// Invalid.
+func (t *Table) Track(now Time, z Zone, from Side, p *packet.Packet) Conn {
+	if p.Trailing() {
+		return t.trackTrailing(now, z, from, p)
+	}
+	var k key
+	c := k.set(z, from&1, &p.Tuple, p.ICMPType, p.ICMPCode)
+	if c != classOpener && c != classAnswer {
+		return t.trackKeyless(now, z, from&1, c, p)
+	}
+	return t.track(t.clock.at(now), &k, t.secret.hash(&k), c, from&1, p, 0)
+}
+
+// trackKeyless is Track for a packet that belongs to no connection itself.
+func (t *Table) trackKeyless(now Time, z Zone, from Side, c class, p *packet.Packet) Conn {
+	switch c {
+	case classError:
+		return t.trackError(now, z, from, p)
+	case classOther:
+		return Conn{State: New, Opener: from}
+	}
+	t.invalid.Add(1)
+	return Conn{}
+}
+
+// track is Track for a packet with a key. The number guess, if not 0, is where
+// its entry probably is.
+func (t *Table) track(now uint32, k *key, h uint64, c class, from Side, p *packet.Packet, guess uint32) Conn {
+	s := &t.shards[h>>t.shift]
+	var e *entry
+	var id, w uint32
+	if guess != 0 {
+		e, id, w = s.match(guess, k)
+	}
+	if e == nil {
+		e, id, w = s.find(k, h)
+	}
+	if e != nil {
+		if !due(now, s.expiry(e, id)) {
+			conn, _ := s.follow(now, e, id, w, from, p)
+			return conn
+		}
+		e.unlock(w)
+		s.reap(now, k, h)
+	}
+	if _, ok := t.start(now, k, c, p); !ok {
+		s.invalid.Add(1)
+		return Conn{}
+	}
+	return Conn{State: New, Opener: from}
+}
+
+// follow moves e on by a packet that has its key, and unlocks it.
+func (s *shard) follow(now uint32, e *entry, id, w uint32, from Side, p *packet.Packet) (Conn, outcome) {
+	d := e.dir(from)
+	o := moved
+	if id&numberTCP != 0 {
+		if te := s.atTCP(id); te.follow(d, p) {
+			e.packets[Original] &^= heldBit // it expires no sooner than before
+		} else if o = s.followTCP(now, te, id, d, p); o == refused || o == reopens {
+			e.unlock(w)
+			if o == refused {
+				s.invalid.Add(1)
+				return Conn{}, o
+			}
+			s.found.Add(1)
+			return Conn{State: New, Opener: from}, o
+		}
+		if d == Reply {
+			e.flags |= flagSeenReply
+		}
+	} else if d == Reply && e.flags&flagSeenReply == 0 {
+		e.flags |= flagSeenReply
+		e.answered()
+		s.lower(id, now+s.table.idle.of(e))
+	}
+	s.count(e, id, d, p.Length)
+	if e.seen != now {
+		e.seen = now
+	}
+	conn := s.conn(e, id, w, Established, d)
+	e.unlock(w)
+	return conn, o
+}
+
+// followTCP moves e on by any segment.
+func (s *shard) followTCP(now uint32, e *tcpEntry, id uint32, d Dir, p *packet.Packet) outcome {
+	var c tcpConn
+	e.load(&c)
+	expiry, idle := s.expiry(&e.entry, id), s.table.idle.of(&e.entry)
+	liberal := s.table.liberal || s.locals.at(e.local).liberal()
+	o := c.tcp(&c.window, d, p, liberal)
+	if o == refused || o == reopens {
+		return o // nothing has changed
+	}
+	e.store(&c)
+	if d == Reply {
+		e.flags |= flagSeenReply
+	}
+	if o == passed { // the idle time goes on, as it was
+		s.setDeadline(id, expiry)
+		e.packets[Original] |= heldBit
+		return o
+	}
+	e.packets[Original] &^= heldBit
+	if next := s.table.idle.of(&e.entry); next < idle {
+		s.lower(id, now+next)
+	}
+	return o
+}
+
+// lower moves a deadline to at if it is later.
+func (s *shard) lower(id, at uint32) {
+	if d := s.deadline(id); int32(at-d) < 0 {
+		s.setDeadline(id, at)
+	}
+}
+
+// conn returns what the caller gets to know of e, whose word is w.
+func (s *shard) conn(e *entry, id, w uint32, st State, d Dir) Conn {
+	return Conn{State: st, Dir: d, Opener: e.opener(), Mark: e.mark, Epoch: e.epoch, ref: ref{s.n, id, w & wordGen}}
+}
