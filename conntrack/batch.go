@@ -6,59 +6,72 @@ import (
 	"example.com/secgroup/conntrack/packet"
 )
 
-// batchSize is how many packets TrackBatch looks up side by side.
-const batchSize = 64
+// BatchSize is how many packets a [Batch] has room for.
+const BatchSize = 64
 
-// TrackBatch is Track for pkts, one after the other, into out, which is at least
-// as long: every result is as if Track had been called for them in that order.
-// It is faster where there are many connections, since it asks the memory for
-// all of them before it needs the first. 16 to 64 packets at a time are enough.
-func (t *Table) TrackBatch(now Time, z Zone, from Side, pkts []packet.Packet, out []Conn) {
-	out = out[:len(pkts)]
-	for len(pkts) > batchSize {
-		t.trackSome(now, z, from&1, pkts[:batchSize], out)
-		pkts, out = pkts[batchSize:], out[batchSize:]
-	}
-	t.trackSome(now, z, from&1, pkts, out)
+// Batch holds what [Table.Look] found out about packets that are tracked next.
+// The zero Batch is ready to use; reuse it, it is large. It is not safe for
+// concurrent use.
+type Batch struct {
+	zone   Zone
+	from   Side
+	keys   [BatchSize]key
+	hashes [BatchSize]uint64
+	kinds  [BatchSize]class
+	guess  [BatchSize]uint32
 }
 
-// trackSome is TrackBatch for up to batchSize packets.
-func (t *Table) trackSome(now Time, z Zone, from Side, pkts []packet.Packet, out []Conn) {
-	var (
-		keys   [batchSize]key
-		hashes [batchSize]uint64
-		kinds  [batchSize]class
-		guess  [batchSize]uint32
-	)
-	pkts = pkts[:min(len(pkts), batchSize)]
+// Look prepares for tracking pkts, of which there are at most [BatchSize]: it
+// asks the memory for the connections of all of them before anybody needs the
+// first. Nothing depends on it but time: TrackAt gives the same results as
+// Track, whatever happened in between.
+func (t *Table) Look(b *Batch, z Zone, from Side, pkts []packet.Packet) {
+	b.zone, b.from = z, from&1
+	pkts = pkts[:min(len(pkts), BatchSize)]
 	for i := range pkts {
 		p := &pkts[i]
 		if p.Trailing() {
-			kinds[i] = classOther
+			b.kinds[i] = classOther
 			continue
 		}
-		kinds[i] = keys[i].set(z, from, &p.Tuple, p.ICMPType, p.ICMPCode)
-		hashes[i] = t.secret.hash(&keys[i])
+		b.kinds[i] = b.keys[i].set(z, b.from, &p.Tuple, p.ICMPType, p.ICMPCode)
+		b.hashes[i] = t.secret.hash(&b.keys[i])
 	}
 	// Ask for the buckets, then for what they lead to. The loads do not wait
 	// for each other.
 	for i := range pkts {
-		t.touch(hashes[i])
+		t.touch(b.hashes[i])
 	}
 	for i := range pkts {
-		guess[i] = t.guess(hashes[i])
+		b.guess[i] = t.guess(b.hashes[i])
 	}
 	for i := range pkts {
-		t.touchEntry(hashes[i], guess[i])
+		t.touchEntry(b.hashes[i], b.guess[i])
 	}
-	for i := range pkts {
-		p := &pkts[i]
-		switch c := kinds[i]; c {
-		case classOpener, classAnswer:
-			out[i] = t.track(t.clock.at(now), &keys[i], hashes[i], c, from, p, guess[i])
-		default:
-			out[i] = t.Track(now, z, from, p)
+}
+
+// TrackAt is [Table.Track] for p, the packet i of the last Look into b.
+func (t *Table) TrackAt(now Time, b *Batch, i int, p *packet.Packet) Conn {
+	if c := b.kinds[i]; c == classOpener || c == classAnswer {
+		return t.track(t.clock.at(now), &b.keys[i], b.hashes[i], c, b.from, p, b.guess[i])
+	}
+	return t.Track(now, b.zone, b.from, p)
+}
+
+// TrackBatch is Track for pkts, one after the other, into out, which is at least
+// as long: every result is as if Track had been called for them in that order.
+// It is faster where there are many connections; see Look. 16 to 64 packets at a
+// time are enough.
+func (t *Table) TrackBatch(now Time, z Zone, from Side, pkts []packet.Packet, out []Conn) {
+	out = out[:len(pkts)]
+	var b Batch
+	for len(pkts) > 0 {
+		n := min(len(pkts), BatchSize)
+		t.Look(&b, z, from, pkts[:n])
+		for i := range n {
+			out[i] = t.TrackAt(now, &b, i, &pkts[i])
 		}
+		pkts, out = pkts[n:], out[n:]
 	}
 }
 

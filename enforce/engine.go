@@ -43,13 +43,14 @@ type Options struct {
 // safe for concurrent use, starts no goroutine, and drops everything until its
 // first Apply.
 type Engine struct {
-	opts   Options
-	refuse hygiene
-	table  *conntrack.Table
-	start  time.Time
-	coarse atomic.Int64 // the clock while Run runs, else 0
-	gen    atomic.Pointer[generation]
-	events sync.Pool // *Event
+	opts    Options
+	refuse  hygiene
+	table   *conntrack.Table
+	start   time.Time
+	coarse  atomic.Int64 // the clock while Run runs, else 0
+	gen     atomic.Pointer[generation]
+	events  sync.Pool // *Event
+	batches sync.Pool // *batch
 
 	apply sync.Mutex // serialises Apply
 
@@ -87,6 +88,7 @@ func NewEngine(o Options) *Engine {
 		e.opts.Logger = slog.New(slog.DiscardHandler)
 	}
 	e.events.New = func() any { return new(Event) }
+	e.batches.New = func() any { return new(batch) }
 	ct := o.Conntrack
 	onEnd := ct.OnEnd
 	ct.OnEnd = func(entry *conntrack.Entry, why conntrack.End) {

@@ -174,11 +174,10 @@ func (p *Port) FilterBatchWith(c Checksums, d sg.Direction, pkts [][]byte, out [
 		return 0
 	}
 	now, n := p.engine.now(), 0
-	for i, b := range pkts {
-		out[i] = p.filter(st, now, c, d, b)
-		if out[i].Action == sg.Accept {
-			n++
-		}
+	for len(pkts) > 0 {
+		some := min(len(pkts), conntrack.BatchSize)
+		n += p.filterSome(st, now, c, d, pkts[:some], out)
+		pkts, out = pkts[some:], out[some:]
 	}
 	return n
 }
@@ -203,15 +202,21 @@ func (p *Port) unknown(st *portState, d sg.Direction, b []byte) ir.Verdict {
 // filter is the verdict, step by step.
 func (p *Port) filter(st *portState, now conntrack.Time, c Checksums, d sg.Direction, b []byte) ir.Verdict {
 	var pkt packet.Packet
-	if why := p.admit(st, c, d, b, &pkt); why != ir.ReasonNone {
-		return p.drop(st, now, d, &pkt, ir.Verdict{Reason: why})
+	why := p.admit(st, c, d, b, &pkt)
+	return p.decide(st, now, d, &pkt, b, why, nil, 0)
+}
+
+// decide is what follows admit. Of a batch, at is the place of the packet.
+func (p *Port) decide(st *portState, now conntrack.Time, d sg.Direction, pkt *packet.Packet, b []byte, why ir.Reason, of *batch, at int) ir.Verdict {
+	if why != ir.ReasonNone {
+		return p.drop(st, now, d, pkt, ir.Verdict{Reason: why})
 	}
 	if pkt.Trailing() {
-		return p.trailing(st, now, d, &pkt, b)
+		return p.trailing(st, now, d, pkt, b)
 	}
-	v := p.pass(st, now, d, &pkt, b)
+	v := p.pass(st, now, d, pkt, b, of, at)
 	if pkt.Fragment {
-		p.settle(st, now, d, &pkt, v)
+		p.settle(st, now, d, pkt, v)
 	}
 	return v
 }
@@ -241,8 +246,8 @@ func (p *Port) admit(st *portState, c Checksums, d sg.Direction, b []byte, pkt *
 
 // pass decides a packet that has its headers, and tracks what it opens. b is
 // the packet.
-func (p *Port) pass(st *portState, now conntrack.Time, d sg.Direction, pkt *packet.Packet, b []byte) ir.Verdict {
-	v, conn := p.judge(st, now, d, pkt)
+func (p *Port) pass(st *portState, now conntrack.Time, d sg.Direction, pkt *packet.Packet, b []byte, of *batch, at int) ir.Verdict {
+	v, conn := p.judge(st, now, d, pkt, of, at)
 	if pkt.Fragment && !p.commitFirst(st, now, d, pkt, b, v) && v.Action == sg.Accept {
 		conn.Mark, conn.Epoch = conntrack.Mark(v.Rule), st.gen.epoch // as known left them
 		p.engine.uncount(conn, pkt)
@@ -262,8 +267,13 @@ func (p *Port) pass(st *portState, now conntrack.Time, d sg.Direction, pkt *pack
 
 // judge decides a packet that has its headers. The Conn is New for a flow that
 // is to be tracked, and not tracked for one that is not.
-func (p *Port) judge(st *portState, now conntrack.Time, d sg.Direction, pkt *packet.Packet) (ir.Verdict, conntrack.Conn) {
-	c := p.engine.table.Track(now, st.zone, side(d), pkt)
+func (p *Port) judge(st *portState, now conntrack.Time, d sg.Direction, pkt *packet.Packet, of *batch, at int) (ir.Verdict, conntrack.Conn) {
+	var c conntrack.Conn
+	if of == nil {
+		c = p.engine.table.Track(now, st.zone, side(d), pkt)
+	} else {
+		c = p.engine.table.TrackAt(now, &of.looked, at, pkt)
+	}
 	if c.State == conntrack.Established || c.State == conntrack.Related {
 		v, live := p.known(st, now, d, pkt, c)
 		if live {

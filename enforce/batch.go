@@ -1,0 +1,34 @@
+package enforce
+
+import (
+	"example.com/secgroup/compile/ir"
+	"example.com/secgroup/conntrack"
+	"example.com/secgroup/conntrack/packet"
+	"example.com/secgroup/sg"
+)
+
+// batch is the room that FilterBatch works in.
+type batch struct {
+	pkts   [conntrack.BatchSize]packet.Packet
+	why    [conntrack.BatchSize]ir.Reason
+	looked conntrack.Batch
+}
+
+// filterSome is filter for pkts, one after the other, and counts what it
+// accepted. There are at most conntrack.BatchSize of them. All are decoded and
+// their connections asked for before the first is decided.
+func (p *Port) filterSome(st *portState, now conntrack.Time, c Checksums, d sg.Direction, pkts [][]byte, out []ir.Verdict) (accepted int) {
+	w := p.engine.batches.Get().(*batch)
+	for i, b := range pkts {
+		w.why[i] = p.admit(st, c, d, b, &w.pkts[i])
+	}
+	p.engine.table.Look(&w.looked, st.zone, side(d), w.pkts[:len(pkts)])
+	for i, b := range pkts {
+		out[i] = p.decide(st, now, d, &w.pkts[i], b, w.why[i], w, i)
+		if out[i].Action == sg.Accept {
+			accepted++
+		}
+	}
+	p.engine.batches.Put(w)
+	return accepted
+}
