@@ -214,7 +214,16 @@ func (p *Port) decide(st *portState, now conntrack.Time, d sg.Direction, pkt *pa
 	if pkt.Trailing() {
 		return p.trailing(st, now, d, pkt, b)
 	}
-	v := p.pass(st, now, d, pkt, b, of, at)
+	var conn conntrack.Conn
+	if of == nil {
+		conn = p.engine.table.Track(now, st.zone, side(d), pkt)
+	} else {
+		conn = p.engine.table.TrackAt(now, &of.looked, at, pkt)
+	}
+	if conn.State == conntrack.Established && conn.Epoch == st.gen.epoch && !opensAgain(conn, pkt) && !pkt.Fragment {
+		return ir.Verdict{Action: sg.Accept, Reason: ir.ReasonEstablished, Rule: ir.RuleNum(conn.Mark)} // nearly all packets
+	}
+	v := p.pass(st, now, d, pkt, b, conn)
 	if pkt.Fragment {
 		p.settle(st, now, d, pkt, v)
 	}
@@ -244,10 +253,10 @@ func (p *Port) admit(st *portState, c Checksums, d sg.Direction, b []byte, pkt *
 	return ir.ReasonNone
 }
 
-// pass decides a packet that has its headers, and tracks what it opens. b is
-// the packet.
-func (p *Port) pass(st *portState, now conntrack.Time, d sg.Direction, pkt *packet.Packet, b []byte, of *batch, at int) ir.Verdict {
-	v, conn := p.judge(st, now, d, pkt, of, at)
+// pass decides a packet that has its headers, of which the table says c, and
+// tracks what it opens. b is the packet.
+func (p *Port) pass(st *portState, now conntrack.Time, d sg.Direction, pkt *packet.Packet, b []byte, c conntrack.Conn) ir.Verdict {
+	v, conn := p.judge(st, now, d, pkt, c)
 	if pkt.Fragment && !p.commitFirst(st, now, d, pkt, b, v) && v.Action == sg.Accept {
 		conn.Mark, conn.Epoch = conntrack.Mark(v.Rule), st.gen.epoch // as known left them
 		p.engine.uncount(conn, pkt)
@@ -267,13 +276,7 @@ func (p *Port) pass(st *portState, now conntrack.Time, d sg.Direction, pkt *pack
 
 // judge decides a packet that has its headers. The Conn is New for a flow that
 // is to be tracked, and not tracked for one that is not.
-func (p *Port) judge(st *portState, now conntrack.Time, d sg.Direction, pkt *packet.Packet, of *batch, at int) (ir.Verdict, conntrack.Conn) {
-	var c conntrack.Conn
-	if of == nil {
-		c = p.engine.table.Track(now, st.zone, side(d), pkt)
-	} else {
-		c = p.engine.table.TrackAt(now, &of.looked, at, pkt)
-	}
+func (p *Port) judge(st *portState, now conntrack.Time, d sg.Direction, pkt *packet.Packet, c conntrack.Conn) (ir.Verdict, conntrack.Conn) {
 	if c.State == conntrack.Established || c.State == conntrack.Related {
 		v, live := p.known(st, now, d, pkt, c)
 		if live {
@@ -315,7 +318,7 @@ func (p *Port) known(st *portState, now conntrack.Time, d sg.Direction, pkt *pac
 	if c.State == conntrack.Related {
 		v.Reason = ir.ReasonRelated
 	}
-	again := c.State == conntrack.Established && c.Dir == conntrack.Original && opensConnection(pkt)
+	again := opensAgain(c, pkt)
 	if c.Epoch == st.gen.epoch && !again {
 		return v, true
 	}
@@ -342,6 +345,12 @@ func (p *Port) known(st *portState, now conntrack.Time, d sg.Direction, pkt *pac
 	p.engine.uncount(c, pkt)
 	p.engine.table.Delete(now, c)
 	return today, false
+}
+
+// opensAgain reports whether a packet of a tracked connection asks to open it
+// once more (TCP-25).
+func opensAgain(c conntrack.Conn, pkt *packet.Packet) bool {
+	return c.State == conntrack.Established && c.Dir == conntrack.Original && opensConnection(pkt)
 }
 
 // newer reports whether a connection was judged by a later policy than that of
