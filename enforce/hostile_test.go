@@ -10,10 +10,10 @@ import (
 	"example.com/secgroup/sg"
 )
 
-// TestHostile plays the cases of the threat catalogue in which the policy is
-// replaced half-way; those that need no change are played against the kernel in
-// internal/kerneltest.
-func TestHostile(t *testing.T) {
+// TestHostilePolicies plays the cases of the threat catalogue in which the policy is
+// replaced half-way, under every setting of established connections. All cases are
+// played by TestHostile.
+func TestHostilePolicies(t *testing.T) {
 	for _, established := range []sg.Established{sg.Revalidate, sg.Keep, sg.Cut} {
 		t.Run("TCP-23/"+established.String(), func(t *testing.T) {
 			eachFamily(t, func(t *testing.T, f family) {

@@ -24,6 +24,8 @@ package packet
 //     header of TCP, UDP, ICMP or SCTP (RFC 1858, RFC 7112), and a trailing
 //     fragment that begins inside that header (RFC 3128);
 //   - ICMP inside IPv6 and ICMPv6 inside IPv4;
+//   - an SCTP packet without a verification tag that is no INIT, and an INIT with
+//     one (RFC 9260 8.5.1);
 //   - less than 8 bytes of ICMP or ICMPv6: RFC 4443 asks for 4 only, but
 //     defines no message that short.
 //

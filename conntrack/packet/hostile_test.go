@@ -95,6 +95,11 @@ func TestHostile(t *testing.T) {
 		{"UDP-05 SCTP", ip4(132, cat(udp(pad))), ok, udpPorts},
 		{"UDP-05 SCTP cut", ip4(132, udp(nil)), truncated, nil},
 
+		{"UDP-07 DATA without a tag", ip4(132, cat(make([]byte, 12), []byte{0, 3, 0, 16}, pad[:12])), header, nil},
+		{"UDP-07 INIT with a tag", ip4(132, cat(with(make([]byte, 12), 7, 1), []byte{1, 0, 0, 20}, pad[:16])), header, nil},
+		{"UDP-07 INIT", ip4(132, cat(make([]byte, 12), []byte{1, 0, 0, 20}, pad[:16])), ok, proto(132)},
+		{"UDP-07 DATA", ip4(132, cat(with(make([]byte, 12), 7, 1), []byte{0, 3, 0, 16}, pad[:12])), ok, proto(132)},
+
 		{"ICMP-06 quote without ports", unreach4(dns4[:20]), ok, noQuote},
 		{"ICMP-06 quote with 4 bytes", unreach4(dns4[:24]), ok, noQuote},
 		{"ICMP-06 quote with 7 bytes", unreach4(dns4[:27]), ok, noQuote},

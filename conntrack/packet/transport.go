@@ -48,6 +48,12 @@ func (p *Packet) transport(b []byte, l4 int) Error {
 		if len(d) < headerSCTP {
 			return p.short()
 		}
+		// An INIT has no verification tag, and nothing else has none (RFC 9260
+		// 8.5.1). What begins no chunk is a header alone.
+		const init = 1
+		if tag := binary.BigEndian.Uint32(d[4:]); len(d) > headerSCTP && (tag == 0) != (d[headerSCTP] == init) {
+			return ErrHeader
+		}
 		p.Tuple.ports(d)
 		p.Data = uint32(len(d) - headerSCTP)
 		return 0

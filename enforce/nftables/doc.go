@@ -61,14 +61,26 @@
 //
 // # Where it differs from enforce.Engine
 //
-//   - Sequence numbers and checksums are the kernel's business: it refuses
-//     segments outside the window, which the Engine does not look at.
+//   - Windows and checksums are the kernel's business: net.netfilter has the
+//     switches (nf_conntrack_tcp_be_liberal, nf_conntrack_checksum). A RST that
+//     does not acknowledge a SYN ends the attempt (TCP-18), the sequence number
+//     that an ICMP error quotes is not looked at (ICMP-15), a UDP checksum of zero
+//     passes in IPv6, and bytes behind the length of UDP spoil its checksum.
+//   - Of what the Engine refuses as hygiene, Linux leaves to the receiver: routing
+//     headers of type 0, hop-by-hop options that do not come first, LAND where no
+//     source guard is, 240.0.0.0/4 as a source, redirects of ICMPv6 that a rule
+//     allows, and neighbour discovery with any hop limit, which arrives with less
+//     than 255 then. It walks extension headers without a limit, but not beyond
+//     an authentication header. What it forwards to no one, link-local traffic,
+//     broadcasts and most martians, does not come to the rules.
 //   - A connection that a change refused and a later one allows again goes on as
 //     long as its entry lives; the Engine has forgotten it. What the kernel
 //     remembers of it, such as that it was answered, counts.
 //   - After a change, an ICMP error that this host itself sends about an answer
 //     is dropped until the connection's own packets have been judged again.
-//   - Fragments are put together before they are judged, within a VPC.
+//   - Fragments are put together before they are judged, within a VPC. Those of a
+//     datagram that is never complete are never seen; an atomic fragment loses
+//     its header, and a second one too.
 //   - Counters tell packets that were judged by a rule, not those of established
 //     connections.
 //   - Where a source guard is off, an interface may send from any address; it

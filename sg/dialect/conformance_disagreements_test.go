@@ -149,7 +149,7 @@ func disagreementClaims() []claim {
 		{
 			id: "C10", under: under(aws.Profile(), stackit.Profile()), policy: empty, ask: []string{
 				"i out icmpv6/135 fe80::1 -> accept platform platform neighbour-discovery", "i out udp/67 255.255.255.255 -> accept platform platform dhcp",
-				"i out udp/68 192.0.2.1 -> drop empty_direction",
+				"i out udp/68 192.0.2.1 -> drop platform platform dhcp-guard",
 			},
 		},
 		{

@@ -202,7 +202,11 @@ type scene struct {
 }
 
 func newEngine(now func() time.Time) *enforce.Engine {
-	return enforce.NewEngine(enforce.Options{Now: now, Conntrack: conntrack.Options{MaxEntries: 64, Shards: 1, MaxFragments: 8}})
+	return enforce.NewEngine(enforce.Options{
+		Now:       now,
+		Hygiene:   enforce.Hygiene{AllowLand: true, AllowMartians: true}, // the rules are asked, whatever the address
+		Conntrack: conntrack.Options{MaxEntries: 64, Shards: 1, MaxFragments: 8},
+	})
 }
 
 func newScene(t *testing.T, p sg.Profile, c ...policy.Change) *scene {

@@ -155,7 +155,7 @@ func TestAnswers(t *testing.T) {
 		{"aws", "DHCP reply", noOut, in, udp("10.0.0.1", 68), accept("platform dhcp")},
 		{"aws", "DHCPv6 request", noOut, out, udp("ff02::1:2", 547), accept("platform dhcp")},
 		{"aws", "DHCPv6 reply", noOut, in, udp("fe80::1", 546), accept("platform dhcp")},
-		{"aws", "rogue DHCP server", noOut, out, udp("10.0.0.6", 68), drop(ir.ReasonEmptyDirection)},
+		{"aws", "rogue DHCP server", noOut, out, udp("10.0.0.6", 68), "drop platform dhcp-guard"},
 		{"aws", "DHCP to the interface", noOut, in, udp("10.0.0.6", 67), drop(ir.ReasonEmptyDirection)},
 		{"aws", "DHCP port of the other family", noOut, out, udp("fd00::1", 67), drop(ir.ReasonEmptyDirection)},
 		{"aws", "DHCP over TCP", noOut, out, tcp("10.0.0.1", 67), drop(ir.ReasonEmptyDirection)},
