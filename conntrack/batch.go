@@ -24,72 +24,48 @@ func (t *Table) TrackBatch(now Time, z Zone, from Side, pkts []packet.Packet, ou
 
 // trackSome is TrackBatch for up to batchSize packets.
 func (t *Table) trackSome(now Time, z Zone, from Side, pkts []packet.Packet, out []Conn) {
-	var (
-		keys   [batchSize]key
-		hashes [batchSize]uint64
-		kinds  [batchSize]class
-		guess  [batchSize]uint32
-	)
-	pkts = pkts[:min(len(pkts), batchSize)]
+	var hashes [batchSize]uint64
+	var guess [batchSize]uint32
+	n := min(len(pkts), batchSize)
+	pkts, out = pkts[:n], out[:n]
 	for i := range pkts {
-		p := &pkts[i]
-		if p.Trailing() {
-			kinds[i] = classOther
-			continue
+		if p := &pkts[i]; quick(p) {
+			hashes[i] = t.quickHash(z, from, p)
 		}
-		kinds[i] = keys[i].set(z, from, &p.Tuple, p.ICMPType, p.ICMPCode)
-		hashes[i] = t.secret.hash(&keys[i])
 	}
 	// Ask for the buckets, then for what they lead to. The loads do not wait
 	// for each other.
-	for i := range pkts {
-		t.touch(hashes[i])
+	for _, h := range hashes[:n] {
+		t.shard(h).index.touch(h)
 	}
-	for i := range pkts {
-		guess[i] = t.guess(hashes[i])
-	}
-	for i := range pkts {
-		t.touchEntry(hashes[i], guess[i])
+	for i, h := range hashes[:n] {
+		s := t.shard(h)
+		guess[i] = s.index.guess(h)
+		s.touch(guess[i])
 	}
 	for i := range pkts {
 		p := &pkts[i]
-		switch c := kinds[i]; c {
-		case classOpener, classAnswer:
-			out[i] = t.track(t.clock.at(now), &keys[i], hashes[i], c, from, p, guess[i])
-		default:
-			out[i] = t.Track(now, z, from, p)
+		if quick(p) && t.hot(t.clock.at(now), z, from, p, t.shard(hashes[i]), guess[i], &out[i]) {
+			continue
 		}
+		out[i] = t.trackAny(now, z, from, p)
 	}
 }
 
 // touch reads the home bucket of a hash.
-func (t *Table) touch(h uint64) {
-	x := &t.shards[h>>t.shift].index
-	atomic.LoadUint64(&x.buckets[x.home(h)][0])
-}
+func (x *index) touch(h uint64) { atomic.LoadUint64(&x.buckets[x.home(h)][0]) }
 
-// guess returns a number in the home bucket of a hash that has its tag, 0 if
-// there is none.
-func (t *Table) guess(h uint64) uint32 {
-	x, tag := &t.shards[h>>t.shift].index, tagOf(h)
-	at := &x.buckets[x.home(h)]
-	for i := range 3 {
-		if m := matches(atomic.LoadUint64(&at[i]), tag); m != 0 && i*4+firstLane(m) < bucketSlots {
-			return at.number(i*4 + firstLane(m))
-		}
-	}
-	return 0
-}
-
-// touchEntry reads the entry of a number.
-func (t *Table) touchEntry(h uint64, id uint32) {
+// touch reads the entry of a number.
+func (s *shard) touch(id uint32) {
 	if id>>1 == 0 {
 		return
 	}
-	s := &t.shards[h>>t.shift]
-	e := s.at(id)
-	atomic.LoadUint32(&e.word)
+	slot := id>>1 - 1
 	if id&numberTCP != 0 {
-		s.atTCP(id).touch()
+		e := &s.tcp[slot/chunkSize][slot%chunkSize]
+		atomic.LoadUint32(&e.word)
+		atomic.LoadUint32(&e.ends[Reply].maxWin) // of the second line
+		return
 	}
+	atomic.LoadUint32(&s.plain[slot/chunkSize][slot%chunkSize].word)
 }
