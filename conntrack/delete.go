@@ -68,7 +68,7 @@ func (t *Table) DeleteTuple(now Time, z Zone, tup Tuple) int {
 // deleteKey deletes the connection k.
 func (t *Table) deleteKey(now uint32, k *key) bool {
 	h := t.secret.hash(k)
-	s := &t.shards[h>>t.shift]
+	s := t.shard(h)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	e, id, w := s.fresh(now, k, h)

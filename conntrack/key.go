@@ -68,6 +68,8 @@ func (k *key) set(z Zone, from Side, t *Tuple, icmpType, icmpCode uint8) class {
 // bucket (RES-05).
 type secret [6]uint64
 
+const hashOdd = 0x9e3779b97f4a7c15
+
 func newSecret() (s secret) {
 	for i := range s {
 		s[i] = rand.Uint64() // the runtime's generator, seeded by the system
@@ -85,7 +87,7 @@ func (s *secret) hash(k *key) uint64 {
 	c := uint64(k.zone)<<32 | uint64(k.rport)<<16 | uint64(k.lport)
 	d := uint64(k.proto) | uint64(k.family)<<8 | uint64(k.query)<<16 | uint64(k.code)<<24
 	// One more round, for the last one alone is linear in the ports.
-	return fold(fold(a^c^s[4], b^d^s[5])^s[0], 0x9e3779b97f4a7c15)
+	return fold(fold(a^c^s[4], b^d^s[5])^s[0], hashOdd)
 }
 
 // local folds the local end of k, for a table of its own.

@@ -51,7 +51,8 @@ type Options struct {
 const (
 	defaultEntries   = 1 << 18
 	maxEntries       = 1 << 30
-	maxShards        = 1024
+	maxShards        = 1 << maxShardBits
+	maxShardBits     = 10
 	defaultFragments = 4096
 	maxFragments     = 1 << 20
 )

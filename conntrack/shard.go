@@ -18,8 +18,8 @@ import (
 type shard struct {
 	// Read by every packet, written hardly ever.
 	table  *Table
-	tcp    [][]tcpEntry // chunks of slabs[1]; their number is fixed
-	plain  [][]entry    // of slabs[0]
+	tcp    []*[chunkSize]tcpEntry // chunks of slabs[1]; their number is fixed
+	plain  []*[chunkSize]entry    // of slabs[0]
 	index  index
 	slabs  [2]slab // by the lowest bit of an entry number
 	locals locals
@@ -39,15 +39,16 @@ type shard struct {
 	_       [64]byte
 }
 
-func (s *shard) init(t *Table, n int, entries, limit, shift int) {
+func (s *shard) init(t *Table, n int, entries, limit int) {
 	s.table, s.n = t, uint32(n)
 	s.random = t.secret[0] ^ uint64(n)<<32 | 1
-	s.tcp, s.plain = make([][]tcpEntry, limit>>shift+1), make([][]entry, limit>>shift+1)
+	chunks := chunksFor(limit)
+	s.tcp, s.plain = make([]*[chunkSize]tcpEntry, chunks), make([]*[chunkSize]entry, chunks)
 	s.index = newIndex(entries)
 	for i := range s.slabs {
-		s.slabs[i].init(limit, shift)
+		s.slabs[i].init(limit)
 	}
-	s.slabs[numberTCP].created = make([][]uint32, limit>>shift+1)
+	s.slabs[numberTCP].created = make([]*[chunkSize]uint32, chunks)
 	s.locals.init(2*uint32(limit), uint32(len(s.index.buckets)))
 }
 
@@ -184,8 +185,8 @@ func (s *shard) insert(now uint32, k *key, h uint64, st Status, from Side, p *pa
 	}
 	e.setStatus(st)
 	if kind == numberTCP {
-		b := &s.slabs[numberTCP]
-		b.created[b.chunk(id)][b.place(id)] = now
+		slot := id>>1 - 1
+		s.slabs[numberTCP].created[slot/chunkSize][slot%chunkSize] = now
 		c := tcpConn{status: st, flags: e.flags}
 		c.window.start(p)
 		if st != StatusSynSent {

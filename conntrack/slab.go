@@ -9,13 +9,15 @@ import "sync/atomic"
 // Beside the entries lie arrays that only few packets touch: a deadline, before
 // which an entry does not expire, and for TCP the tick of the first packet.
 type slab struct {
-	deadlines [][]uint32 // atomic
-	created   [][]uint32 // of TCP; the others have entry.extra
+	deadlines []*[chunkSize]uint32 // atomic
+	created   []*[chunkSize]uint32 // of TCP; the others have entry.extra
 
 	used, limit uint32 // slots given out so far, and at most
 	free        uint32 // number of the first free slot: see entry.extra
-	shift       uint8  // a chunk has 1<<shift slots
 }
+
+// chunkSize is by how many slots a slab grows.
+const chunkSize = 512
 
 // Entry numbers: the lowest bit tells the slab, the others, from 1, the slot.
 // 0 is none.
@@ -25,29 +27,32 @@ const numberTCP = 1
 // local ends: their numbers have 24 bits.
 const maxSlots = 1<<23 - 1
 
-func (b *slab) init(slots, shift int) {
-	b.limit, b.shift = uint32(slots), uint8(shift)
-	b.deadlines = make([][]uint32, slots>>shift+1)
+func (b *slab) init(slots int) {
+	b.limit = uint32(slots)
+	b.deadlines = make([]*[chunkSize]uint32, chunksFor(slots))
 }
 
-// chunk and mask lead from an entry number to its place.
-func (b *slab) chunk(id uint32) uint32 { return (id>>1 - 1) >> b.shift }
-func (b *slab) place(id uint32) uint32 { return (id>>1 - 1) & (1<<b.shift - 1) }
+func chunksFor(slots int) int { return (slots + chunkSize - 1) / chunkSize }
 
 // deadline is atomic: packets that change a state may lower it.
-func (b *slab) deadline(id uint32) *uint32 { return &b.deadlines[b.chunk(id)][b.place(id)] }
+func (b *slab) deadline(id uint32) *uint32 {
+	slot := id>>1 - 1
+	return &b.deadlines[slot/chunkSize][slot%chunkSize]
+}
 
 // at returns the entry of a number.
 func (s *shard) at(id uint32) *entry {
 	if id&numberTCP != 0 {
 		return &s.atTCP(id).entry
 	}
-	return &s.plain[s.slabs[0].chunk(id)][s.slabs[0].place(id)]
+	slot := id>>1 - 1
+	return &s.plain[slot/chunkSize][slot%chunkSize]
 }
 
 // atTCP is at for a number of TCP.
 func (s *shard) atTCP(id uint32) *tcpEntry {
-	return &s.tcp[s.slabs[1].chunk(id)][s.slabs[1].place(id)]
+	slot := id>>1 - 1
+	return &s.tcp[slot/chunkSize][slot%chunkSize]
 }
 
 // slab returns the slab of a number.
@@ -66,14 +71,13 @@ func (s *shard) allocate(kind uint32) uint32 {
 	if b.used == b.limit {
 		return 0
 	}
-	if n := b.used >> b.shift; b.used&(1<<b.shift-1) == 0 {
-		size := 1 << b.shift
-		b.deadlines[n] = make([]uint32, size)
+	if n := b.used / chunkSize; b.used%chunkSize == 0 {
+		b.deadlines[n] = new([chunkSize]uint32)
 		if kind == numberTCP {
-			s.tcp[n] = make([]tcpEntry, size)
-			b.created[n] = make([]uint32, size)
+			s.tcp[n] = new([chunkSize]tcpEntry)
+			b.created[n] = new([chunkSize]uint32)
 		} else {
-			s.plain[n] = make([]entry, size)
+			s.plain[n] = new([chunkSize]entry)
 		}
 	}
 	b.used++
@@ -101,8 +105,8 @@ func (s *shard) created(e *entry, id uint32) uint32 {
 	if id&numberTCP == 0 {
 		return e.extra
 	}
-	b := &s.slabs[numberTCP]
-	return b.created[b.chunk(id)][b.place(id)]
+	slot := id>>1 - 1
+	return s.slabs[numberTCP].created[slot/chunkSize][slot%chunkSize]
 }
 
 // hashOf returns the hash of a live entry; the shard's lock is held, so it stays.

@@ -49,8 +49,8 @@ func (s *shard) sweep(now, done uint32, max int) (looked, freed int, more bool) 
 			kind, at = numberTCP, done-plain
 		}
 		b := &s.slabs[kind]
-		chunk := b.deadlines[at>>b.shift]
-		from := int(at & (1<<b.shift - 1))
+		chunk := b.deadlines[at/chunkSize]
+		from := int(at % chunkSize)
 		n := min(len(chunk)-from, int(b.used-at), max-looked)
 		i := firstDue(now, chunk[from:from+n])
 		if i < n {

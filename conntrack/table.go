@@ -1,7 +1,6 @@
 package conntrack
 
 import (
-	"math/bits"
 	"sync"
 	"sync/atomic"
 
@@ -15,7 +14,7 @@ import (
 // the index about 9 bytes per MaxEntries from the start, as does the fragment
 // cache with all its room. An address of a zone on the protected side takes 32
 // more, once in every shard where it has connections. Nothing is allocated per
-// packet; the slabs grow by up to 4,096 entries at a time and never shrink. The
+// packet; the slabs grow by 512 entries at a time and never shrink. The
 // table starts no goroutine: an expired entry is never matched, and is freed by
 // Sweep, or when a packet, an eviction, Flush or Update comes upon it.
 //
@@ -26,12 +25,12 @@ import (
 // addresses that collide.
 type Table struct {
 	shards  []shard
-	shift   uint8 // hash >> shift is the number of the shard
+	mask    uint64 // of shard numbers
 	loose   bool
 	liberal bool
 	clock   ticker
 	secret  secret
-	idle    *idleTicks
+	idle    idleTicks
 	onEnd   func(*Entry, End)
 	adopt   adoption
 
@@ -54,7 +53,7 @@ func NewTable(o Options) *Table {
 	o = o.withDefaults()
 	t := &Table{
 		shards: make([]shard, o.Shards),
-		shift:  uint8(64 - bits.Len(uint(o.Shards-1))),
+		mask:   uint64(o.Shards - 1),
 		secret: newSecret(),
 		idle:   newIdleTicks(o.Timeouts),
 		loose:  o.TCPLoose, liberal: o.TCPLiberal,
@@ -70,13 +69,15 @@ func NewTable(o Options) *Table {
 	// entries that is little more than its part.
 	part := (o.MaxEntries + o.Shards - 1) / o.Shards
 	limit := min(o.MaxEntries, part+part/4+4096, maxSlots)
-	shift := min(max(bits.Len(uint(part))-6, 4), 12)
 	for i := range t.shards {
-		t.shards[i].init(t, i, part, limit, shift)
+		t.shards[i].init(t, i, part, limit)
 	}
 	t.frags.init(o)
 	return t
 }
+
+// shard returns the shard of a hash.
+func (t *Table) shard(h uint64) *shard { return &t.shards[h>>(64-maxShardBits)&t.mask] }
 
 // Commit creates the connection that p starts and returns it, State New. If it
 // exists already, because another packet created it meanwhile, p is tracked in
@@ -107,7 +108,7 @@ func (t *Table) Commit(now Time, z Zone, from Side, p *packet.Packet, m Mark, ep
 // where it can be, for then the lock need not be given up.
 func (t *Table) commit(now uint32, k *key, from Side, p *packet.Packet, m Mark, epoch uint32) (Conn, error) {
 	h, of := t.secret.hash(k), classOf(k.proto)
-	s := &t.shards[h>>t.shift]
+	s := t.shard(h)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	adopted := false
@@ -194,7 +195,7 @@ func (t *Table) trackError(now Time, z Zone, from Side, p *packet.Packet) Conn {
 		return Conn{}
 	}
 	h := t.secret.hash(&k)
-	s := &t.shards[h>>t.shift]
+	s := t.shard(h)
 	e, id, w := s.find(&k, h)
 	if e != nil {
 		defer e.unlock(w)

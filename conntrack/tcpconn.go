@@ -61,9 +61,6 @@ func (e *endpoint) setMaxWin(v uint32) {
 	}
 }
 
-// touch reads a word of e's second cache line.
-func (e *tcpEntry) touch() { atomic.LoadUint32(&e.ends[Reply].maxWin) }
-
 // options returns the options of the end that sends in direction d.
 func (e *entry) options(d Dir) options { return options(e.packets[d]>>countShift) &^ optChallenge }
 

@@ -57,13 +57,14 @@ func (o Timeouts) withDefaults() Timeouts {
 // idleTicks are Timeouts as the packet path reads them: by the class of the
 // connection and its status, in ticks.
 type idleTicks struct {
-	by         [classes][statusEnd]uint32
-	tcpUnacked uint32 // picked up in the middle and not answered
-	longest    uint32
+	by          [classes][statusEnd]uint32
+	established uint32 // of TCP, answered
+	tcpUnacked  uint32 // picked up in the middle and not answered
+	longest     uint32
 }
 
-func newIdleTicks(o Timeouts) *idleTicks {
-	t := &idleTicks{tcpUnacked: ticksOf(min(o.TCPUnacked, o.TCPEstablished))}
+func newIdleTicks(o Timeouts) (t idleTicks) {
+	t = idleTicks{tcpUnacked: ticksOf(min(o.TCPUnacked, o.TCPEstablished))}
 	for st, d := range map[Status]time.Duration{
 		StatusSynSent: o.TCPSynSent, StatusSynSent2: o.TCPSynSent, StatusSynRecv: o.TCPSynRecv,
 		StatusEstablished: o.TCPEstablished, StatusFinWait: o.TCPFinWait, StatusCloseWait: o.TCPCloseWait,
@@ -74,6 +75,7 @@ func newIdleTicks(o Timeouts) *idleTicks {
 	t.by[ClassUDP] = [statusEnd]uint32{StatusUnreplied: ticksOf(o.UDP), StatusAssured: ticksOf(o.UDPStream)}
 	t.by[ClassICMP] = [statusEnd]uint32{StatusUnreplied: ticksOf(o.ICMP), StatusReplied: ticksOf(o.ICMP)}
 	t.by[ClassOther] = [statusEnd]uint32{StatusUnreplied: ticksOf(o.Generic), StatusAssured: ticksOf(o.Generic)}
+	t.established = t.by[ClassTCP][StatusEstablished]
 	for _, c := range t.by {
 		t.longest = max(t.longest, slices.Max(c[:]))
 	}

@@ -15,16 +15,28 @@ import "example.com/secgroup/conntrack/packet"
 // A trailing fragment has no ports: Track passes it to TrackFragment and
 // returns Established with the first fragment's mark, without an entry, or
 // Invalid.
-func (t *Table) Track(now Time, z Zone, from Side, p *packet.Packet) Conn {
+func (t *Table) Track(now Time, z Zone, from Side, p *packet.Packet) (out Conn) {
+	if quick(p) {
+		h := t.quickHash(z, from&1, p)
+		s := t.shard(h)
+		if t.hot(t.clock.at(now), z, from&1, p, s, s.index.guess(h), &out) {
+			return out
+		}
+	}
+	return t.trackAny(now, z, from&1, p)
+}
+
+// trackAny is Track without the short form.
+func (t *Table) trackAny(now Time, z Zone, from Side, p *packet.Packet) Conn {
 	if p.Trailing() {
 		return t.trackTrailing(now, z, from, p)
 	}
 	var k key
-	c := k.set(z, from&1, &p.Tuple, p.ICMPType, p.ICMPCode)
+	c := k.set(z, from, &p.Tuple, p.ICMPType, p.ICMPCode)
 	if c != classOpener && c != classAnswer {
-		return t.trackKeyless(now, z, from&1, c, p)
+		return t.trackKeyless(now, z, from, c, p)
 	}
-	return t.track(t.clock.at(now), &k, t.secret.hash(&k), c, from&1, p, 0)
+	return t.track(t.clock.at(now), &k, t.secret.hash(&k), c, from, p)
 }
 
 // trackKeyless is Track for a packet that belongs to no connection itself.
@@ -39,18 +51,10 @@ func (t *Table) trackKeyless(now Time, z Zone, from Side, c class, p *packet.Pac
 	return Conn{}
 }
 
-// track is Track for a packet with a key. The number guess, if not 0, is where
-// its entry probably is.
-func (t *Table) track(now uint32, k *key, h uint64, c class, from Side, p *packet.Packet, guess uint32) Conn {
-	s := &t.shards[h>>t.shift]
-	var e *entry
-	var id, w uint32
-	if guess != 0 {
-		e, id, w = s.match(guess, k)
-	}
-	if e == nil {
-		e, id, w = s.find(k, h)
-	}
+// track is Track for a packet with a key.
+func (t *Table) track(now uint32, k *key, h uint64, c class, from Side, p *packet.Packet) Conn {
+	s := t.shard(h)
+	e, id, w := s.find(k, h)
 	if e != nil {
 		if !due(now, s.expiry(e, id)) {
 			conn, _ := s.follow(now, e, id, w, from, p)
