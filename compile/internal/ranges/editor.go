@@ -1,0 +1,255 @@
+package ranges
+
+import (
+	"math/bits"
+
+	"example.com/secgroup/compile/internal/rank"
+)
+
+// Run is the numbers from Start to the next run.
+type Run struct {
+	Start uint64
+	Value Value
+}
+
+// AppendRun appends a run to a list whose runs differ from their neighbours,
+// in order of start: a second run of the same start replaces the first.
+func AppendRun(list []Run, start uint64, v Value) []Run {
+	if k := len(list); k > 0 && list[k-1].Start == start {
+		list = list[:k-1]
+	}
+	if k := len(list); k > 0 && list[k-1].Value == v {
+		return list
+	}
+	return append(list, Run{start, v})
+}
+
+// Editor makes maps of one domain, each from the one before. It is not safe
+// for concurrent use.
+type Editor struct {
+	m       Map
+	last    uint64 // of the domain
+	grown   int    // entries appended since the map was built whole
+	size    int    // entries when it was
+	palette [256]struct{ place, a, b uint32 }
+}
+
+// NewEditor returns an editor of the empty map of the numbers 0 to last, which
+// is a power of two minus one.
+func NewEditor(last uint64) *Editor {
+	e := &Editor{last: last}
+	e.Build([]Run{{}})
+	return e
+}
+
+// Map returns the map as it is now.
+func (e *Editor) Map() *Map {
+	m := e.m
+	return &m
+}
+
+// Stale reports whether so much was replaced that the map should be built
+// whole.
+func (e *Editor) Stale() bool { return e.grown > e.size+4096 }
+
+// Build replaces everything: runs covers the domain from 0. Deep values in it
+// are those that Nested returned since Reset.
+func (e *Editor) Build(runs []Run) {
+	if e.m.b16 == nil {
+		e.Reset()
+	}
+	e.m.root = e.piece(0, e.last, runs)
+	e.size, e.grown = e.grown, 0
+}
+
+// Reset empties the arrays, before all of the map is built anew. Maps that
+// were published keep theirs.
+func (e *Editor) Reset() {
+	// A leaf without bounds reads the first.
+	e.m = Map{b16: make([]uint16, 1), b32: make([]uint32, 1), b64: make([]uint64, 1), step: e.m.step}
+	e.m.values = append(e.m.values, 0, 0)
+	e.m.step = 0
+	e.grown = 0
+	clear(e.palette[:])
+}
+
+// Clip gives back the room that the arrays have to grow.
+func (e *Editor) Clip() {
+	e.m.b16, e.m.b32, e.m.b64 = clip(e.m.b16), clip(e.m.b32), clip(e.m.b64)
+	e.m.values, e.m.deep = clip(e.m.values), clip(e.m.deep)
+}
+
+func clip[T any](list []T) []T { return append(make([]T, 0, len(list)), list...) }
+
+// Nested makes a map of all 64-bit numbers and returns the value that stands
+// for it.
+func (e *Editor) Nested(runs []Run) Value {
+	p := e.piece(0, 1<<64-1, runs)
+	e.m.deep = append(e.m.deep, p)
+	e.grown++
+	return Deep | Value(len(e.m.deep)-1)
+}
+
+// Replace makes the map what source says, as far as it differs within first
+// to last. It asks for parts of the domain, each of them aligned to its size,
+// which is a power of two: the first run it gets starts there.
+func (e *Editor) Replace(first, last uint64, source func(first, last uint64) []Run) {
+	e.m.root = e.replace(e.m.root, 0, e.last, first, last, source)
+}
+
+// replace returns the piece for lo to hi, of which first to last has changed.
+func (e *Editor) replace(p piece, lo, hi, first, last uint64, source func(first, last uint64) []Run) piece {
+	if !p.isNode() {
+		return e.piece(lo, hi, source(lo, hi))
+	}
+	was := e.m.nodes[p.values()]
+	end := was.first + was.span
+	switch {
+	case last < was.first || first > end:
+		return e.widen(p, was, first, last, source)
+	case first < was.first || last > end:
+		return e.piece(lo, hi, source(lo, hi))
+	}
+	n := *was
+	n.pages = append(make([][]piece, 0, len(was.pages)), was.pages...)
+	copied := -1
+	for at := (first - n.first) >> n.shift; at <= (last-n.first)>>n.shift; at++ {
+		page, i := int(at>>pageBits), at%(1<<pageBits)
+		if page != copied {
+			n.pages[page] = append(make([]piece, 0, len(n.pages[page])), n.pages[page]...)
+			copied = page
+		}
+		from := n.first + at<<n.shift
+		to := from + (1<<n.shift - 1)
+		n.pages[page][i] = e.replace(n.pages[page][i], from, to, max(first, from), min(last, to), source)
+	}
+	return e.node(n)
+}
+
+// widen returns a node around one whose window does not have first to last.
+func (e *Editor) widen(p piece, was *node, first, last uint64, source func(first, last uint64) []Run) piece {
+	// The window is the smallest that has both: they differ in its top bit.
+	width := uint(bits.Len64((was.first ^ first) | (was.first ^ last)))
+	n := node{shift: max(uint(bits.Len64(was.span)), width-min(width, 4)), below: was.below, beyond: was.beyond}
+	n.span = 1<<width - 1
+	n.first = was.first &^ n.span
+	list := make([]piece, n.span>>n.shift+1)
+	n.pages = [][]piece{list}
+	below, beyond := e.leaf(0, []Run{{0, was.below}}), e.leaf(0, []Run{{0, was.beyond}})
+	for i := range list {
+		from := n.first + uint64(i)<<n.shift
+		to := from + (1<<n.shift - 1)
+		switch {
+		case last >= from && first <= to:
+			list[i] = e.piece(from, to, source(from, to))
+		case to < was.first:
+			list[i] = below
+		case from > was.first+was.span:
+			list[i] = beyond
+		default:
+			list[i] = p
+		}
+	}
+	return e.node(n)
+}
+
+func (e *Editor) node(n node) piece {
+	e.m.nodes = append(e.m.nodes, &n)
+	e.grown += 16 + len(n.pages)
+	return nodePiece(len(e.m.nodes) - 1)
+}
+
+// piece returns a piece for lo to hi: the first of runs is taken to start at
+// lo, and all others lie within.
+func (e *Editor) piece(lo, hi uint64, runs []Run) piece {
+	k := len(runs) - 1
+	if k <= leafMax {
+		width := uint(0)
+		if size := bits.Len64(hi - lo); size > 32 {
+			width = 2
+		} else if size > 16 {
+			width = 1
+		}
+		return e.leaf(width, runs)
+	}
+	window := uint(bits.Len64(runs[1].Start ^ runs[k].Start))
+	per := 2
+	if k > 1<<16 {
+		per = 12
+	}
+	shift := window - min(window, uint(bits.Len(uint(k/per))))
+	n := node{span: 1<<window - 1, shift: shift, below: runs[0].Value, beyond: runs[k].Value}
+	n.first = runs[1].Start &^ n.span
+	list := make([]piece, n.span>>shift+1)
+	for i := range list {
+		from := n.first + uint64(i)<<shift
+		to := from + (1<<shift - 1)
+		j := 1
+		for j < len(runs) && runs[j].Start <= to {
+			if runs[j].Start == from { // no bound: the piece begins with it
+				runs, j = runs[1:], 0
+			}
+			j++
+		}
+		list[i] = e.piece(from, to, runs[:j])
+		runs = runs[j-1:]
+	}
+	for len(list) > 1<<pageBits {
+		n.pages = append(n.pages, list[:1<<pageBits:1<<pageBits])
+		list = list[1<<pageBits:]
+	}
+	n.pages = append(n.pages, list)
+	e.grown += (1 << (window - shift)) / 2
+	return e.node(n)
+}
+
+func (e *Editor) leaf(width uint, runs []Run) piece {
+	k := uint(len(runs) - 1)
+	p := piece(k)<<(2*placeBits) | piece(width)<<62
+	if k > 0 {
+		e.m.step = max(e.m.step, rank.Steps(k))
+		switch width {
+		case 0:
+			p |= piece(len(e.m.b16))
+			for _, r := range runs[1:] {
+				e.m.b16 = append(e.m.b16, uint16(r.Start))
+			}
+		case 1:
+			p |= piece(len(e.m.b32))
+			for _, r := range runs[1:] {
+				e.m.b32 = append(e.m.b32, uint32(r.Start))
+			}
+		default:
+			p |= piece(len(e.m.b64))
+			for _, r := range runs[1:] {
+				e.m.b64 = append(e.m.b64, r.Start)
+			}
+		}
+	}
+	e.grown += int(k) + 1
+	return p | piece(e.place(runs))<<placeBits
+}
+
+// place returns where the values of runs lie.
+func (e *Editor) place(runs []Run) uint32 {
+	a := runs[0].Value
+	b := a
+	if len(runs) > 1 {
+		b = runs[1].Value
+	}
+	for i, r := range runs {
+		if v := a; i%2 == 0 && r.Value != v || i%2 == 1 && r.Value != b {
+			at := uint32(len(e.m.values)) << 1
+			for _, r := range runs {
+				e.m.values = append(e.m.values, r.Value)
+			}
+			return at
+		}
+	}
+	pal := &e.palette[(a*0x9E3779B1^b*0x85EBCA6B)>>24]
+	if pal.place == 0 || pal.a != a || pal.b != b {
+		pal.place, pal.a, pal.b = uint32(len(e.m.values))<<1|1, a, b
+		e.m.values = append(e.m.values, a, b)
+	}
+	return pal.place
+}
