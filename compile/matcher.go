@@ -2,6 +2,7 @@ package compile
 
 import (
 	"encoding/binary"
+	"net/netip"
 
 	"example.com/secgroup/compile/internal/chains"
 	"example.com/secgroup/compile/internal/pages"
@@ -70,9 +71,12 @@ func (m *Matcher) match(i hotInterface, d sg.Direction, f *ir.Flow) ir.Verdict {
 		return c.Fallback()
 	}
 	key := services.Key(f)
-	any, decided := c.Any(family, key)
-	if decided {
-		return c.Verdict(any, 0)
+	var any services.Hit
+	if c.HasAny(family) {
+		var decided bool
+		if any, decided = c.Any(family, key); decided {
+			return c.Verdict(any, 0)
+		}
 	}
 	at := m.spaces.At(uint32(i.space))
 	if at == nil {
@@ -83,11 +87,22 @@ func (m *Matcher) match(i hotInterface, d sg.Direction, f *ir.Flow) ir.Verdict {
 		a := f.Remote.As4()
 		class = at.v4.Find(uint64(binary.BigEndian.Uint32(a[:])))
 	} else {
-		a := f.Remote.As16() // without the zone
-		class = at.v6.Find2(binary.BigEndian.Uint64(a[:8]), binary.BigEndian.Uint64(a[8:]))
+		class = at.v6.Find2(halves(f.Remote))
 	}
 	if class == 0 {
 		return c.Verdict(any, 0)
 	}
 	return c.Verdict(any, c.Peer(family, class, key, m.classes[family]))
+}
+
+// halves returns an IPv6 address as two numbers, without its zone.
+func halves(a netip.Addr) (high, low uint64) {
+	if a.Zone() != "" {
+		a = a.WithZone("")
+	}
+	// Not As16: what it returns is copied at once, before the processor has
+	// both halves of it in one piece, and waits.
+	var buf [16]byte
+	b, _ := a.AppendBinary(buf[:0]) // it fails never
+	return binary.BigEndian.Uint64(b[:8]), binary.BigEndian.Uint64(b[8:])
 }

@@ -69,13 +69,13 @@ func verdict(outcome uint64, tracked bool) ir.Verdict {
 // Fallback returns what happens where no rule matches.
 func (x *Index) Fallback() ir.Verdict { return x.fallback }
 
+// HasAny reports whether there are rules for any peer.
+func (x *Index) HasAny(family int) bool { return x.sides[family].any != 0 }
+
 // Any returns what the rules for any peer make of a service, and whether that
-// decides, whatever the remote address.
+// decides, whatever the remote address. There are such rules.
 func (x *Index) Any(family int, key uint32) (hit services.Hit, decided bool) {
 	s := &x.sides[family]
-	if s.any == 0 {
-		return 0, false
-	}
 	if hit = s.words.Find(s.any, key); hit == 0 {
 		return 0, false
 	}

@@ -31,7 +31,9 @@ type Editor struct {
 	last    uint64 // of the domain
 	grown   int    // entries appended since the map was built whole
 	size    int    // entries when it was
+	leaf    int    // bounds in a leaf
 	palette [256]struct{ place, a, b uint32 }
+	single  [256]struct{ place, a uint32 }
 }
 
 // NewEditor returns an editor of the empty map of the numbers 0 to last, which
@@ -58,6 +60,10 @@ func (e *Editor) Build(runs []Run) {
 	if e.m.b16 == nil {
 		e.Reset()
 	}
+	e.leaf = 7
+	if len(runs) > 1<<16 {
+		e.leaf = 31
+	}
 	e.m.root = e.piece(0, e.last, runs)
 	e.size, e.grown = e.grown, 0
 }
@@ -65,12 +71,11 @@ func (e *Editor) Build(runs []Run) {
 // Reset empties the arrays, before all of the map is built anew. Maps that
 // were published keep theirs.
 func (e *Editor) Reset() {
-	// A leaf without bounds reads the first.
-	e.m = Map{b16: make([]uint16, 1), b32: make([]uint32, 1), b64: make([]uint64, 1), step: e.m.step}
-	e.m.values = append(e.m.values, 0, 0)
-	e.m.step = 0
+	// Searches look at the place before a list, and at the first of none.
+	e.m = Map{b16: make([]uint16, 1), b32: make([]uint32, 1), b64: make([]uint64, 1), values: make([]Value, 1)}
 	e.grown = 0
 	clear(e.palette[:])
+	clear(e.single[:])
 }
 
 // Clip gives back the room that the arrays have to grow.
@@ -111,12 +116,13 @@ func (e *Editor) replace(p piece, lo, hi, first, last uint64, source func(first,
 		return e.piece(lo, hi, source(lo, hi))
 	}
 	n := *was
-	n.pages = append(make([][]piece, 0, len(was.pages)), was.pages...)
+	n.pages = append(make([]*[pageSize]piece, 0, len(was.pages)), was.pages...)
 	copied := -1
 	for at := (first - n.first) >> n.shift; at <= (last-n.first)>>n.shift; at++ {
-		page, i := int(at>>pageBits), at%(1<<pageBits)
+		page, i := int(at>>pageBits), at%pageSize
 		if page != copied {
-			n.pages[page] = append(make([]piece, 0, len(n.pages[page])), n.pages[page]...)
+			fresh := *n.pages[page]
+			n.pages[page] = &fresh
 			copied = page
 		}
 		from := n.first + at<<n.shift
@@ -133,11 +139,11 @@ func (e *Editor) widen(p piece, was *node, first, last uint64, source func(first
 	n := node{shift: max(uint(bits.Len64(was.span)), width-min(width, 4)), below: was.below, beyond: was.beyond}
 	n.span = 1<<width - 1
 	n.first = was.first &^ n.span
-	list := make([]piece, n.span>>n.shift+1)
-	n.pages = [][]piece{list}
-	below, beyond := e.leaf(0, []Run{{0, was.below}}), e.leaf(0, []Run{{0, was.beyond}})
-	for i := range list {
-		from := n.first + uint64(i)<<n.shift
+	list := new([pageSize]piece)
+	n.pages = []*[pageSize]piece{list}
+	below, beyond := e.constant(was.below), e.constant(was.beyond)
+	for i := range n.span>>n.shift + 1 {
+		from := n.first + i<<n.shift
 		to := from + (1<<n.shift - 1)
 		switch {
 		case last >= from && first <= to:
@@ -163,26 +169,29 @@ func (e *Editor) node(n node) piece {
 // lo, and all others lie within.
 func (e *Editor) piece(lo, hi uint64, runs []Run) piece {
 	k := len(runs) - 1
-	if k <= leafMax {
+	if k == 0 {
+		return e.constant(runs[0].Value)
+	}
+	if most := e.leaf; k <= most || k <= 15 && hi-lo == e.last {
 		width := uint(0)
 		if size := bits.Len64(hi - lo); size > 32 {
 			width = 2
 		} else if size > 16 {
 			width = 1
 		}
-		return e.leaf(width, runs)
+		return e.small(width, runs)
 	}
 	window := uint(bits.Len64(runs[1].Start ^ runs[k].Start))
 	per := 2
-	if k > 1<<16 {
+	if e.leaf > 7 {
 		per = 12
 	}
-	shift := window - min(window, uint(bits.Len(uint(k/per))))
+	shift := window - min(window, max(1, uint(bits.Len(uint(k/per)))))
 	n := node{span: 1<<window - 1, shift: shift, below: runs[0].Value, beyond: runs[k].Value}
 	n.first = runs[1].Start &^ n.span
-	list := make([]piece, n.span>>shift+1)
-	for i := range list {
-		from := n.first + uint64(i)<<shift
+	list := make([][pageSize]piece, n.span>>shift>>pageBits+1)
+	for i := range n.span>>shift + 1 {
+		from := n.first + i<<shift
 		to := from + (1<<shift - 1)
 		j := 1
 		for j < len(runs) && runs[j].Start <= to {
@@ -191,54 +200,64 @@ func (e *Editor) piece(lo, hi uint64, runs []Run) piece {
 			}
 			j++
 		}
-		list[i] = e.piece(from, to, runs[:j])
+		list[i>>pageBits][i%pageSize] = e.piece(from, to, runs[:j])
 		runs = runs[j-1:]
 	}
-	for len(list) > 1<<pageBits {
-		n.pages = append(n.pages, list[:1<<pageBits:1<<pageBits])
-		list = list[1<<pageBits:]
+	for i := range list {
+		n.pages = append(n.pages, &list[i])
 	}
-	n.pages = append(n.pages, list)
 	e.grown += (1 << (window - shift)) / 2
 	return e.node(n)
 }
 
-func (e *Editor) leaf(width uint, runs []Run) piece {
-	k := uint(len(runs) - 1)
-	p := piece(k)<<(2*placeBits) | piece(width)<<62
-	if k > 0 {
-		e.m.step = max(e.m.step, rank.Steps(k))
-		switch width {
-		case 0:
-			p |= piece(len(e.m.b16))
-			for _, r := range runs[1:] {
-				e.m.b16 = append(e.m.b16, uint16(r.Start))
-			}
-		case 1:
-			p |= piece(len(e.m.b32))
-			for _, r := range runs[1:] {
-				e.m.b32 = append(e.m.b32, uint32(r.Start))
-			}
-		default:
-			p |= piece(len(e.m.b64))
-			for _, r := range runs[1:] {
-				e.m.b64 = append(e.m.b64, r.Start)
-			}
-		}
+// constant returns a piece of one value.
+func (e *Editor) constant(v Value) piece {
+	one := &e.single[v*0x9E3779B1>>24]
+	if one.place == 0 || one.a != v {
+		one.place, one.a = uint32(len(e.m.b32)), v
+		e.m.b32 = append(e.m.b32, v, v)
 	}
-	e.grown += int(k) + 1
-	return p | piece(e.place(runs))<<placeBits
+	e.grown++
+	return piece(one.place) | 1<<62
 }
 
-// place returns where the values of runs lie.
-func (e *Editor) place(runs []Run) uint32 {
-	a := runs[0].Value
-	b := a
-	if len(runs) > 1 {
-		b = runs[1].Value
+// small returns a leaf with one bound or more.
+func (e *Editor) small(width uint, runs []Run) piece {
+	k := len(runs) - 1
+	e.m.steps = max(e.m.steps, rank.Steps(uint(k)))
+	e.grown += 2*k + 1
+	p := piece(k)<<(2*placeBits) | piece(width)<<62
+	switch width {
+	case 0:
+		p |= piece(len(e.m.b16)) | piece(e.place(runs))<<placeBits
+		for _, r := range runs[1:] {
+			e.m.b16 = append(e.m.b16, uint16(r.Start-1))
+		}
+	case 1:
+		p |= piece(len(e.m.b32))
+		for _, r := range runs[1:] {
+			e.m.b32 = append(e.m.b32, uint32(r.Start-1))
+		}
+		for _, r := range runs {
+			e.m.b32 = append(e.m.b32, r.Value)
+		}
+	default:
+		p |= piece(len(e.m.b64))
+		for _, r := range runs[1:] {
+			e.m.b64 = append(e.m.b64, r.Start-1)
+		}
+		for _, r := range runs {
+			e.m.b64 = append(e.m.b64, uint64(r.Value))
+		}
 	}
+	return p
+}
+
+// place returns where the values of a leaf of 16 bits lie.
+func (e *Editor) place(runs []Run) uint32 {
+	a, b := runs[0].Value, runs[1].Value
 	for i, r := range runs {
-		if v := a; i%2 == 0 && r.Value != v || i%2 == 1 && r.Value != b {
+		if i%2 == 0 && r.Value != a || i%2 == 1 && r.Value != b {
 			at := uint32(len(e.m.values)) << 1
 			for _, r := range runs {
 				e.m.values = append(e.m.values, r.Value)

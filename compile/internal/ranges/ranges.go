@@ -5,13 +5,13 @@
 //
 // A part of the domain is a piece, eight bytes. A small piece is a leaf: its
 // bounds, sorted, of 16, 32 or 64 bits, whichever is enough, and the values
-// between them, both in arrays that all pieces share. A leaf with two values
-// that take turns keeps those two only: that is what a set of prefixes looks
-// like. A large piece is a node: a window, aligned to a power of two, divided
-// into equal pieces; outside of the window the values are two. How finely a
-// node divides follows from how many bounds are in it, so few prefixes take
-// little room, many have short leaves, and addresses that lie close together
-// end in a node of their own.
+// between them, all in arrays that the pieces share. A leaf of 16 bits with
+// two values that take turns keeps no values but those two: that is what a set
+// of prefixes looks like. A large piece is a node: a window, aligned to a
+// power of two, divided into equal pieces; outside of the window the values
+// are two. How finely a node divides follows from how many bounds are in it,
+// so few prefixes take little room, many have short leaves, and addresses that
+// lie close together end in a node of their own.
 //
 // Published maps never change. An edit replaces the pieces that it touches: it
 // appends to the shared arrays, behind what older maps refer to, and copies a
@@ -34,20 +34,24 @@ const Deep Value = 1 << 30
 // piece describes a part of the domain:
 //
 //	bits 0-27   where its bounds begin
-//	bits 28-55  where its values begin; the number of a node
+//	bits 28-55  16-bit leaves: twice the place of the values, plus one if two
+//	            take turns; nodes: the number
 //	bits 56-61  how many bounds it has, or isNode
 //	bits 62-63  width of the bounds: 16, 32 or 64 bits
 //
-// Values of a leaf lie at v+count, or, if the two take turns, which is marked
-// by the lowest bit of the values' place, at v+count%2.
+// A bound is kept as the last number before it. A leaf of 32 or 64 bits has
+// its values behind its bounds. A leaf without bounds is of 32 bits and has
+// its value twice, so that what a search without numbers finds does not
+// matter.
 type piece uint64
 
 const (
 	placeBits = 28
 	placeMask = 1<<placeBits - 1
 	isNode    = 63
-	leafMax   = 48 // bounds in a leaf
-	pageBits  = 8
+	leafMax   = 62 // bounds in a leaf, at most
+	pageBits  = 5
+	pageSize  = 1 << pageBits
 )
 
 func (p piece) bounds() uint { return uint(p & placeMask) }
@@ -62,7 +66,7 @@ type node struct {
 	first, span   uint64 // the window: first to first+span
 	shift         uint
 	below, beyond Value
-	pages         [][]piece
+	pages         []*[pageSize]piece
 }
 
 // Map is an immutable map.
@@ -74,7 +78,7 @@ type Map struct {
 	nodes  []*node
 	root   piece
 	deep   []piece // roots of the maps below single numbers
-	step   uint    // of every leaf
+	steps  uint    // of a search in any leaf
 }
 
 // Find returns the value of key.
@@ -101,33 +105,27 @@ func (m *Map) find(p piece, key uint64) Value {
 			}
 			return n.beyond
 		}
-		at >>= n.shift
-		p = n.pages[at>>pageBits][at%(1<<pageBits)]
+		at >>= n.shift & 63
+		p = n.pages[at>>pageBits][at%pageSize]
 	}
-	var c uint
+	at, n := p.bounds(), p.count()
 	switch p.width() {
-	case 0:
-		c = rank.Of(m.b16, p.bounds(), p.count(), m.step, uint16(key))
 	case 1:
-		c = rank.Of(m.b32, p.bounds(), p.count(), m.step, uint32(key))
-	default:
-		c = rank.Of(m.b64, p.bounds(), p.count(), m.step, key)
+		return m.b32[at+n+rank.Below(m.b32, at, n, m.steps, uint32(key))]
+	case 0:
+		c := rank.Below(m.b16, at, n, m.steps, uint16(key))
+		v := p.values()
+		// Where two values take turns the mask is one, else all ones.
+		return m.values[v>>1+c&(v&1-1|1)]
 	}
-	v := p.values()
-	// The lowest bit is set where two values take turns: then the mask leaves
-	// the lowest bit of the count.
-	turns := v & 1
-	return m.values[v>>1+c&(turns-1|1)]
+	return Value(m.b64[at+n+rank.Below(m.b64, at, n, m.steps, key)])
 }
 
 // Bytes returns about how much memory m takes, in bytes.
 func (m *Map) Bytes() int {
 	n := 2*cap(m.b16) + 4*cap(m.b32) + 8*cap(m.b64) + 4*cap(m.values) + 8*cap(m.deep) + 8*cap(m.nodes)
 	for _, nd := range m.nodes {
-		n += 80 + 24*cap(nd.pages)
-		for _, p := range nd.pages {
-			n += 8 * cap(p)
-		}
+		n += 64 + (8+8*pageSize)*cap(nd.pages)
 	}
 	return n
 }

@@ -146,7 +146,7 @@ func TestSet(t *testing.T) {
 	e.Reset()
 	e.Build(runs)
 	e.Clip()
-	require.Less(t, e.Map().Bytes(), 7*n)
+	require.Less(t, e.Map().Bytes(), 8*n)
 	for i, r := range runs {
 		require.Equal(t, r.Value, e.Map().Find(r.Start), i)
 	}

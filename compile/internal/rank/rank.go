@@ -4,27 +4,26 @@ package rank
 
 import "math/bits"
 
-// Steps returns the first step that Of needs for up to n numbers: the highest
-// power of two in n, zero for none.
+// Steps returns how many steps Below needs among n numbers.
 func Steps(n uint) uint {
-	if n == 0 {
+	if n < 2 {
 		return 0
 	}
-	return 1 << (bits.Len(n) - 1)
+	return uint(bits.Len(n - 1))
 }
 
-// Of returns how many of the n ascending numbers a[off:off+n] are at most key.
-// step is at least Steps(n), or a larger power of two: the same for many
-// searches makes their loops end alike. It reads a[off] even if n is zero, and
-// nothing behind the n numbers.
-func Of[T uint16 | uint32 | uint64](a []T, off, n, step uint, key T) uint {
-	pos := uint64(0)
-	for s := uint64(step); s != 0; s >>= 1 {
-		t := pos + s
-		_, beyond := bits.Sub64(uint64(n), t, 0)
-		in := beyond - 1 // all ones if there is a t-th number
-		_, below := bits.Sub64(uint64(key), uint64(a[uint64(off)+(t-1)&in]), 0)
-		pos += s & in & (below - 1)
+// Below returns how many of the n ascending numbers a[off:off+n] are below
+// key. The number of steps is at least Steps(n); more of them change nothing:
+// when it is the same for many searches, their loops end alike. Neither n nor
+// off may be zero: the search may look at the place before the numbers.
+func Below[T uint16 | uint32 | uint64](a []T, off, n, steps uint, key T) uint {
+	at := off
+	for ; steps != 0; steps-- {
+		half := n >> 1
+		n -= half
+		_, below := bits.Sub64(uint64(a[at+half-1]), uint64(key), 0)
+		at += half & -uint(below)
 	}
-	return uint(pos)
+	_, below := bits.Sub64(uint64(a[at]), uint64(key), 0)
+	return at - off + uint(below)
 }

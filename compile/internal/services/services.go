@@ -136,7 +136,7 @@ const (
 // copies of Words may be read meanwhile.
 type Words struct {
 	words []uint32
-	step  uint // of all lists that are not long
+	steps uint // of a search in any list that is not long
 }
 
 // Len returns the number of words.
@@ -157,7 +157,7 @@ func (w *Words) Append(list []Piece) (r Ref, ok bool) {
 	if len(list) == 0 {
 		return 0, true
 	}
-	at := (len(w.words) + perRef - 1) / perRef
+	at := (max(len(w.words), 1) + perRef - 1) / perRef // a search looks at the place before
 	if at >= most {
 		return 0, false
 	}
@@ -169,7 +169,7 @@ func (w *Words) Append(list []Piece) (r Ref, ok bool) {
 		w.words = append(w.words, uint32(n))
 		n = long
 	} else {
-		w.step = max(w.step, rank.Steps(uint(n)))
+		w.steps = max(w.steps, rank.Steps(uint(n)))
 	}
 	for _, p := range list {
 		k := p.First << 1
@@ -184,16 +184,16 @@ func (w *Words) Append(list []Piece) (r Ref, ok bool) {
 	return Ref(at<<5 | n), true
 }
 
-// Find returns what of the list r matches key.
+// Find returns what of the list r, which is not empty, matches key.
 func (w *Words) Find(r Ref, key uint32) Hit {
-	at, n, step := uint(r>>5)*perRef, uint(r%32), w.step
+	at, n, steps := uint(r>>5)*perRef, uint(r%32), w.steps
 	if n == long {
 		n = uint(w.words[at])
-		at, step = at+1, rank.Steps(n)
+		at, steps = at+1, rank.Steps(n)
 	}
-	i := rank.Of(w.words, at, n, step, key<<1|1)
-	if i == 0 || w.words[at+i-1]&1 == 0 {
+	i := at + rank.Below(w.words, at, n, steps, (key+1)<<1) // the piece behind
+	if w.words[i-1]&1 == 0 || i == at {
 		return 0
 	}
-	return w.words[at+n+i-1]
+	return w.words[i-1+n]
 }
