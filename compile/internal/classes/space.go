@@ -173,9 +173,14 @@ func (s *Space) edit(turns []change) {
 			s.refresh(c.prefix)
 		}
 	}
+	half, _ := width(s.family)
 	for _, p := range outer {
-		last, _ := p.last(s.family)
-		s.flat.Replace(p.high, last, s.runs)
+		last, low := p.last(s.family)
+		if uint(p.bits) <= half {
+			s.flat.Replace(p.high, last, s.runs(p.high, last))
+		} else {
+			s.flat.ReplaceLow(p.high, p.low, low, s.lowRuns(p, low))
+		}
 	}
 }
 
@@ -347,27 +352,59 @@ func (w *sweep) nested(flat *ranges.Editor) {
 		return
 	}
 	at, above := w.deep[0].high, w.top()
-	in := []ranges.Run{{Value: above}}
-	up := make([]ender, 0, 65)
-	leave := func(to uint64) {
-		for k := len(up); k > 0 && up[k-1].last < to; k-- {
-			end, c := up[k-1].last+1, above
-			if up = up[:k-1]; k > 1 {
-				c = up[k-2].class
-			}
-			in = ranges.AppendRun(in, end, c)
-		}
-	}
+	low := lowSweep{family: w.family, above: above, out: []ranges.Run{{Value: above}}}
 	for _, e := range w.deep {
-		leave(e.low)
-		_, last := e.last(w.family)
-		up = append(up, ender{last, e.full})
-		in = ranges.AppendRun(in, e.low, e.full)
+		low.enter(e)
 	}
-	leave(1<<64 - 1)
-	w.out = ranges.AppendRun(w.out, at, flat.Nested(in))
+	low.leave(1<<64 - 1)
+	w.out = ranges.AppendRun(w.out, at, flat.Nested(low.out))
 	if at < w.last {
 		w.out = ranges.AppendRun(w.out, at+1, above)
 	}
 	w.deep = w.deep[:0]
+}
+
+// lowRuns returns the classes of the addresses of p, which is longer than the
+// high half and whose last address has that low half.
+func (s *Space) lowRuns(p prefix, last uint64) []ranges.Run {
+	low := lowSweep{family: s.family}
+	if e := s.store.parent(p); e != nil {
+		low.above = e.full
+	}
+	low.out = []ranges.Run{{Start: p.low, Value: low.above}}
+	s.store.from(p, func(e *entry) bool {
+		if !p.contains(e.prefix, s.family) {
+			return false
+		}
+		low.enter(e)
+		return true
+	})
+	low.leave(last)
+	return low.out
+}
+
+// lowSweep walks over sorted entries of one high half.
+type lowSweep struct {
+	family sg.Family
+	above  Class // outside of all of them
+	up     []ender
+	out    []ranges.Run
+}
+
+func (w *lowSweep) enter(e *entry) {
+	w.leave(e.low)
+	_, last := e.last(w.family)
+	w.up = append(w.up, ender{last, e.full})
+	w.out = ranges.AppendRun(w.out, e.low, e.full)
+}
+
+// leave ends what ends before to.
+func (w *lowSweep) leave(to uint64) {
+	for k := len(w.up); k > 0 && w.up[k-1].last < to; k-- {
+		end, c := w.up[k-1].last+1, w.above
+		if w.up = w.up[:k-1]; k > 1 {
+			c = w.up[k-2].class
+		}
+		w.out = ranges.AppendRun(w.out, end, c)
+	}
 }

@@ -31,6 +31,7 @@ type Editor struct {
 	last    uint64 // of the domain
 	grown   int    // entries appended since the map was built whole
 	size    int    // entries when it was
+	owned   bool   // no published map has the list of nodes
 	leaf    int    // bounds in a leaf
 	palette [256]struct{ place, a, b uint32 }
 	single  [256]struct{ place, a uint32 }
@@ -46,6 +47,7 @@ func NewEditor(last uint64) *Editor {
 
 // Map returns the map as it is now.
 func (e *Editor) Map() *Map {
+	e.owned = false
 	m := e.m
 	return &m
 }
@@ -95,25 +97,48 @@ func (e *Editor) Nested(runs []Run) Value {
 	return Deep | Value(len(e.m.deep)-1)
 }
 
-// Replace makes the map what source says, as far as it differs within first
-// to last. It asks for parts of the domain, each of them aligned to its size,
-// which is a power of two: the first run it gets starts there.
-func (e *Editor) Replace(first, last uint64, source func(first, last uint64) []Run) {
-	e.m.root = e.replace(e.m.root, 0, e.last, first, last, source)
+// Replace gives first to last what runs says, which begins at first and stays
+// within. First to last is an aligned part: its size is a power of two.
+func (e *Editor) Replace(first, last uint64, runs []Run) {
+	e.m.root = e.replace(e.m.root, 0, e.last, first, last, runs)
 }
 
-// replace returns the piece for lo to hi, of which first to last has changed.
-func (e *Editor) replace(p piece, lo, hi, first, last uint64, source func(first, last uint64) []Run) piece {
+// ReplaceLow is Replace of the low halves below the number high, which is deep
+// afterwards unless one value is left.
+func (e *Editor) ReplaceLow(high, first, last uint64, runs []Run) {
+	v := e.m.find(e.m.root, high)
+	var p piece
+	if v&Deep != 0 {
+		p = e.m.deep[v&(Deep-1)]
+	} else {
+		p = e.constant(v)
+	}
+	p = e.replace(p, 0, 1<<64-1, first, last, runs)
+	if p.isConstant() {
+		v = e.m.b32[p.bounds()]
+	} else {
+		e.m.deep = append(e.m.deep, p)
+		e.grown++
+		v = Deep | Value(len(e.m.deep)-1)
+	}
+	e.Replace(high, high, []Run{{high, v}})
+}
+
+// replace returns the piece for lo to hi, of which first to last becomes runs.
+func (e *Editor) replace(p piece, lo, hi, first, last uint64, runs []Run) piece {
+	if first <= lo && hi <= last {
+		return e.piece(lo, hi, runs)
+	}
 	if !p.isNode() {
-		return e.piece(lo, hi, source(lo, hi))
+		return e.piece(lo, hi, splice(e.m.runs(nil, p, lo), first, last, runs))
 	}
 	was := e.m.nodes[p.values()]
 	end := was.first + was.span
 	switch {
 	case last < was.first || first > end:
-		return e.widen(p, was, first, last, source)
+		return e.widen(p, was, first, last, runs)
 	case first < was.first || last > end:
-		return e.piece(lo, hi, source(lo, hi))
+		return e.piece(lo, hi, splice(e.m.runs(nil, p, lo), first, last, runs))
 	}
 	n := *was
 	n.pages = append(make([]*[pageSize]piece, 0, len(was.pages)), was.pages...)
@@ -127,13 +152,53 @@ func (e *Editor) replace(p piece, lo, hi, first, last uint64, source func(first,
 		}
 		from := n.first + at<<n.shift
 		to := from + (1<<n.shift - 1)
-		n.pages[page][i] = e.replace(n.pages[page][i], from, to, max(first, from), min(last, to), source)
+		for len(runs) > 1 && runs[1].Start <= from {
+			runs = runs[1:]
+		}
+		k := 1
+		for k < len(runs) && runs[k].Start <= to {
+			k++
+		}
+		n.pages[page][i] = e.replace(n.pages[page][i], from, to, max(first, from), min(last, to), runs[:k])
 	}
-	return e.node(n)
+	e.own()
+	e.m.nodes[p.values()] = &n
+	return p
+}
+
+// own makes the list of nodes one that may be written to.
+func (e *Editor) own() {
+	if !e.owned {
+		e.m.nodes = append(make([]*node, 0, len(e.m.nodes)+1), e.m.nodes...)
+		e.owned = true
+	}
+}
+
+// splice returns list with runs from first to last.
+func splice(list []Run, first, last uint64, runs []Run) []Run {
+	out := make([]Run, 0, len(list)+len(runs)+1)
+	i := 0
+	for ; i < len(list) && list[i].Start < first; i++ {
+		out = append(out, list[i])
+	}
+	out = AppendRun(out, first, runs[0].Value)
+	for _, r := range runs[1:] {
+		out = AppendRun(out, r.Start, r.Value)
+	}
+	for ; i < len(list) && list[i].Start <= last; i++ {
+	}
+	if last+1 != 0 && (i == len(list) || list[i].Start > last+1) {
+		// What was there goes on behind.
+		out = AppendRun(out, last+1, list[i-1].Value)
+	}
+	for ; i < len(list); i++ {
+		out = AppendRun(out, list[i].Start, list[i].Value)
+	}
+	return out
 }
 
 // widen returns a node around one whose window does not have first to last.
-func (e *Editor) widen(p piece, was *node, first, last uint64, source func(first, last uint64) []Run) piece {
+func (e *Editor) widen(p piece, was *node, first, last uint64, runs []Run) piece {
 	// The window is the smallest that has both: they differ in its top bit.
 	width := uint(bits.Len64((was.first ^ first) | (was.first ^ last)))
 	n := node{shift: max(uint(bits.Len64(was.span)), width-min(width, 4)), below: was.below, beyond: was.beyond}
@@ -146,8 +211,6 @@ func (e *Editor) widen(p piece, was *node, first, last uint64, source func(first
 		from := n.first + i<<n.shift
 		to := from + (1<<n.shift - 1)
 		switch {
-		case last >= from && first <= to:
-			list[i] = e.piece(from, to, source(from, to))
 		case to < was.first:
 			list[i] = below
 		case from > was.first+was.span:
@@ -156,17 +219,19 @@ func (e *Editor) widen(p piece, was *node, first, last uint64, source func(first
 			list[i] = p
 		}
 	}
-	return e.node(n)
+	p = e.node(n)
+	return e.replace(p, n.first, n.first+n.span, first, last, runs)
 }
 
 func (e *Editor) node(n node) piece {
+	e.own()
 	e.m.nodes = append(e.m.nodes, &n)
-	e.grown += 16 + len(n.pages)
+	e.grown += 64
 	return nodePiece(len(e.m.nodes) - 1)
 }
 
 // piece returns a piece for lo to hi: the first of runs is taken to start at
-// lo, and all others lie within.
+// lo, and all others lie within. Neighbours differ.
 func (e *Editor) piece(lo, hi uint64, runs []Run) piece {
 	k := len(runs) - 1
 	if k == 0 {
@@ -206,7 +271,7 @@ func (e *Editor) piece(lo, hi uint64, runs []Run) piece {
 	for i := range list {
 		n.pages = append(n.pages, &list[i])
 	}
-	e.grown += (1 << (window - shift)) / 2
+	e.grown += 2 << (window - shift)
 	return e.node(n)
 }
 

@@ -14,8 +14,8 @@
 // lie close together end in a node of their own.
 //
 // Published maps never change. An edit replaces the pieces that it touches: it
-// appends to the shared arrays, behind what older maps refer to, and copies a
-// page of pieces for each node on the way. When more than half of what the
+// appends to the shared arrays, behind what older maps refer to, and copies the
+// nodes on the way, a page of each and the list of its pages. When more than half of what the
 // arrays hold is out of use, the map is built anew.
 package ranges
 
@@ -119,6 +119,49 @@ func (m *Map) find(p piece, key uint64) Value {
 		return m.values[v>>1+c&(v&1-1|1)]
 	}
 	return Value(m.b64[at+n+rank.Below(m.b64, at, n, m.steps, key)])
+}
+
+// isConstant reports whether p is of one value.
+func (p piece) isConstant() bool { return p.count() == 0 }
+
+// runs appends the runs of p, which begins at lo, to a list that ends before.
+func (m *Map) runs(list []Run, p piece, lo uint64) []Run {
+	if p.isNode() {
+		n := m.nodes[p.values()]
+		if n.first > lo {
+			list = AppendRun(list, lo, n.below)
+		}
+		for i := range n.span>>n.shift + 1 {
+			list = m.runs(list, n.pages[i>>pageBits][i%pageSize], n.first+i<<n.shift)
+		}
+		if end := n.first + n.span + 1; end != 0 {
+			list = AppendRun(list, end, n.beyond)
+		}
+		return list
+	}
+	at, n := p.bounds(), p.count()
+	switch {
+	case n == 0:
+		return AppendRun(list, lo, m.b32[at])
+	case p.width() == 0:
+		v := p.values()
+		value := func(c uint) Value { return m.values[v>>1+c&(v&1-1|1)] }
+		list = AppendRun(list, lo, value(0))
+		for i := range n {
+			list = AppendRun(list, lo&^(1<<16-1)|uint64(m.b16[at+i])+1, value(i+1))
+		}
+	case p.width() == 1:
+		list = AppendRun(list, lo, m.b32[at+n])
+		for i := range n {
+			list = AppendRun(list, lo&^(1<<32-1)|uint64(m.b32[at+i])+1, m.b32[at+n+i+1])
+		}
+	default:
+		list = AppendRun(list, lo, Value(m.b64[at+n]))
+		for i := range n {
+			list = AppendRun(list, m.b64[at+i]+1, Value(m.b64[at+n+i+1]))
+		}
+	}
+	return list
 }
 
 // Bytes returns about how much memory m takes, in bytes.

@@ -103,12 +103,7 @@ func TestModel(t *testing.T) {
 			}
 			first, last := part()
 			f = f.put(first, last, domain, Value(r.IntN(values)))
-			e.Replace(first, last, func(first, last uint64) []Run {
-				if span := last - first; span&(span+1) != 0 || first&span != 0 {
-					t.Fatalf("%#x to %#x is not aligned", first, last)
-				}
-				return f.within(first, last)
-			})
+			e.Replace(first, last, f.within(first, last))
 			old = append(old, published{f, e.Map()})
 			f.check(t, e.Map(), domain)
 		}
@@ -125,7 +120,17 @@ func TestNested(t *testing.T) {
 	v := e.Nested([]Run{{0, 7}, {1 << 63, 8}})
 	e.Build([]Run{{0, 1}, {100, v}, {101, 2}})
 	m := e.Map()
-	require.Equal(t, []Value{1, 7, 8, 2}, []Value{m.Find2(99, 5), m.Find2(100, 1<<63-1), m.Find2(100, 1<<63), m.Find2(101, 0)})
+	ask := func(m *Map) []Value {
+		return []Value{m.Find2(99, 5), m.Find2(100, 1<<63-1), m.Find2(100, 1<<63), m.Find2(100, 1<<63+4), m.Find2(101, 0)}
+	}
+	require.Equal(t, []Value{1, 7, 8, 8, 2}, ask(m))
+	e.ReplaceLow(100, 1<<63, 1<<63+3, []Run{{1 << 63, 9}})
+	e.ReplaceLow(99, 5, 5, []Run{{5, 6}})
+	require.Equal(t, []Value{6, 7, 9, 8, 2}, ask(e.Map()))
+	e.ReplaceLow(100, 0, 1<<64-1, []Run{{0, 3}})
+	require.Equal(t, []Value{6, 3, 3, 3, 2}, ask(e.Map()))
+	require.Equal(t, Value(3), e.Map().Find(100), "not deep any more")
+	require.Equal(t, []Value{1, 7, 8, 8, 2}, ask(m), "the map before changed")
 }
 
 // TestSet: what a set of scattered numbers takes is near the two bytes of each
