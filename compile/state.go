@@ -81,15 +81,17 @@ func (v *vpc) space(p netip.Prefix) *classes.Space {
 	return v.spaces[familyIndex(sg.FamilyOf(p.Addr()))]
 }
 
-func newState() *state {
+// newState returns the state of an empty policy, with room for that many
+// rules.
+func newState(rules int) *state {
 	registries := [2]*classes.Registry{new(classes.Registry), new(classes.Registry)}
 	return &state{
 		registries: registries,
 		chains:     chains.NewSet(registries[0], registries[1]),
 		data:       ir.NewData(),
-		rules:      map[ir.Rule]*numbered{},
-		selectors:  map[selectorKey]*selector{},
-		byNum:      map[ir.SelectorNum]*selector{},
+		rules:      make(map[ir.Rule]*numbered, rules),
+		selectors:  make(map[selectorKey]*selector, rules),
+		byNum:      make(map[ir.SelectorNum]*selector, rules),
 		bySet:      map[sg.SetID]map[sg.VPCID]*selector{},
 		groups:     map[groupKey]*group{},
 		policies:   map[string]*boundPolicy{},
@@ -276,28 +278,14 @@ func (s *state) selector(next *policy.Snapshot, id sg.VPCID, peer sg.Peer) ir.Se
 	}
 	v := s.vpc(id)
 	v.uses++
-	s.change(v, sel, selected(next, k), 1)
+	s.change(next, v, sel, 1)
 	return sel.num
-}
-
-// selected returns the prefixes that k stands for, one as often as it is named.
-func selected(in *policy.Snapshot, k selectorKey) []netip.Prefix {
-	if p, ok := k.peer.CIDR(); ok {
-		return []netip.Prefix{p}
-	}
-	var list []netip.Prefix
-	if id, ok := k.peer.Group(); ok {
-		list = slices.AppendSeq(list, source{in}.Group(k.vpc, id))
-	} else if id, ok := k.peer.Set(); ok {
-		list = slices.AppendSeq(list, source{in}.Set(id))
-	}
-	return list
 }
 
 // dropSelector takes back what selector did. Members are up to date by then,
 // so they are those of next.
 func (s *state) dropSelector(next *policy.Snapshot, sel *selector) {
-	s.change(s.vpcs[sel.vpc], sel, selected(next, sel.selectorKey), -1)
+	s.change(next, s.vpcs[sel.vpc], sel, -1)
 	delete(s.selectors, sel.selectorKey)
 	delete(s.byNum, sel.num)
 	s.data.Selectors.Delete(sel.num)
@@ -324,15 +312,25 @@ func (s *state) vpc(id sg.VPCID) *vpc {
 	return v
 }
 
-// change notes that sel has each prefix of list n times more.
-func (s *state) change(v *vpc, sel *selector, list []netip.Prefix, n int) {
-	if len(list) == 0 {
-		return
-	}
+// change notes that sel has each of its prefixes in next n times more.
+func (s *state) change(next *policy.Snapshot, v *vpc, sel *selector, n int) {
 	s.dirt(v)
-	v.space(list[0]).Grow(len(list))
-	for _, p := range list {
+	if p, ok := sel.peer.CIDR(); ok {
 		v.space(p).Change(p, sel.num, n)
+	} else if id, ok := sel.peer.Group(); ok {
+		for p := range (source{next}).Group(sel.vpc, id) {
+			v.space(p).Change(p, sel.num, n)
+		}
+	} else if id, ok := sel.peer.Set(); ok {
+		set, ok := next.Set(id)
+		if !ok {
+			return
+		}
+		space := v.spaces[familyIndex(set.Family())] // entries are of one family
+		space.Grow(set.Len())
+		for e := range set.All() {
+			space.Change(e.Prefix, sel.num, n)
+		}
 	}
 }
 
@@ -395,6 +393,13 @@ func (s *state) members(cur, next *policy.Snapshot, t *touched) (lost bool) {
 		}
 	}
 	for _, id := range t.sets.order {
+		stood := false
+		for _, sel := range s.bySet[id] {
+			stood = stood || !sel.fresh
+		}
+		if !stood {
+			continue
+		}
 		if edits, ok := t.edits[id]; ok {
 			for _, e := range edits {
 				for _, p := range e.Remove {

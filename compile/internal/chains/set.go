@@ -16,6 +16,25 @@ type Set struct {
 	users   map[ir.SelectorNum][]*Chain
 	touched []*Chain
 	scratch [2][]services.Piece
+	pieces  slab[services.Piece]
+	ones    slab[*Chain]
+	lists   slab[lists]
+}
+
+// slab cuts short lists from long ones: they are made by the thousand.
+type slab[T any] struct{ rest []T }
+
+// take returns a list of n elements.
+func (s *slab[T]) take(n int) []T {
+	if n > 64 {
+		return make([]T, n)
+	}
+	if n > len(s.rest) {
+		s.rest = make([]T, 1024)
+	}
+	list := s.rest[:n:n]
+	s.rest = s.rest[n:]
+	return list
 }
 
 // NewSet returns an empty set of chains whose classes are in v4 and v6.
@@ -148,7 +167,7 @@ func (s *Set) build(c *Chain, is *ir.Chain, get func(ir.RuleNum) *ir.Rule) {
 		}
 		sel := rules[0].Peer
 		if _, had := old[sel]; had {
-			c.lists[sel] = new(lists) // a user already
+			c.lists[sel] = &s.lists.take(1)[0] // a user already
 			delete(old, sel)
 		}
 		s.list(c, sel, rules[:k])
@@ -181,10 +200,15 @@ func (s *Set) list(c *Chain, sel ir.SelectorNum, rules []rule) {
 		return
 	}
 	if l == nil {
-		l = new(lists)
+		l = &s.lists.take(1)[0]
 		c.lists[sel] = l
-		if sel != ir.Any {
-			s.users[sel] = append(s.users[sel], c)
+		if users := s.users[sel]; sel == ir.Any {
+		} else if users == nil {
+			users = s.ones.take(1)
+			users[0] = c
+			s.users[sel] = users
+		} else {
+			s.users[sel] = append(users, c)
 		}
 	}
 	for f := range c.sides {
@@ -204,16 +228,19 @@ func (s *Set) list(c *Chain, sel ir.SelectorNum, rules []rule) {
 
 // fold returns the merged list of the rules of one family.
 func (s *Set) fold(c *Chain, f int, rules []rule) []services.Piece {
-	var all [][]services.Piece
+	var few [8][]services.Piece
+	all := few[:0]
 	for _, r := range rules {
 		if side4or6(r.Family) == f {
-			all = append(all, services.Append(nil, r.Rule, r.hit()))
+			s.scratch[0] = services.Append(s.scratch[0][:0], r.Rule, r.hit())
+			all = append(all, s.keep(s.scratch[0]))
 		}
 	}
 	for len(all) > 1 { // pairs of equal size: few pieces are merged often
 		next := all[:0]
 		for i := 0; i+1 < len(all); i += 2 {
-			next = append(next, c.order.Merge(nil, all[i], all[i+1]))
+			s.scratch[0] = c.order.Merge(s.scratch[0][:0], all[i], all[i+1])
+			next = append(next, s.keep(s.scratch[0]))
 		}
 		if len(all)%2 == 1 {
 			next = append(next, all[len(all)-1])
@@ -224,6 +251,12 @@ func (s *Set) fold(c *Chain, f int, rules []rule) []services.Piece {
 		return nil
 	}
 	return all[0]
+}
+
+func (s *Set) keep(list []services.Piece) []services.Piece {
+	kept := s.pieces.take(len(list))
+	copy(kept, list)
+	return kept
 }
 
 // stale notes that the merged lists that have the rules for sel are to be

@@ -28,7 +28,7 @@ type member struct {
 // change is n times more, or less, that a selector has a prefix.
 type change struct {
 	member
-	n int
+	n int32
 }
 
 // NewSpace returns an empty space of family f whose classes are in r.
@@ -56,7 +56,7 @@ func (s *Space) Count(p netip.Prefix, sel ir.SelectorNum) int {
 // Change notes that sel has p n times more, less if n is negative. It takes
 // effect with Settle.
 func (s *Space) Change(p netip.Prefix, sel ir.SelectorNum, n int) {
-	s.queue = append(s.queue, change{member{prefixOf(p), sel}, n})
+	s.queue = append(s.queue, change{member{prefixOf(p), sel}, int32(n)})
 }
 
 // Grow makes room for n changes.
@@ -104,7 +104,7 @@ func (s *Space) count() []change {
 				had = 1 + s.again[c.member]
 			}
 		}
-		has := max(had+c.n, 0)
+		has := max(had+int(c.n), 0)
 		if had > 1 || has > 1 {
 			if s.again == nil {
 				s.again = map[member]int{}
@@ -186,32 +186,51 @@ func (s *Space) edit(turns []change) {
 
 // refresh renews the classes of p and of all inside of it.
 func (s *Space) refresh(p prefix) {
-	var up []*entry
+	var up nest
 	if e := s.store.parent(p); e != nil {
-		up = append(up, e)
+		up.enter(e, s.family)
 	}
 	s.store.from(p, func(e *entry) bool {
 		if !p.contains(e.prefix, s.family) {
 			return false
 		}
-		for len(up) > 0 && !up[len(up)-1].contains(e.prefix, s.family) {
-			up = up[:len(up)-1]
-		}
-		s.fill(e, up)
-		up = append(up, e)
+		s.fill(e, &up)
 		return true
 	})
 }
 
-// fill gives e its full class, given those that contain it.
-func (s *Space) fill(e *entry, up []*entry) {
-	var above Class
-	if len(up) > 0 {
-		above = up[len(up)-1].full
-	}
+// fill gives e its full class, given those around the entry before.
+func (s *Space) fill(e *entry, up *nest) {
 	was := e.full
-	e.full = s.reg.join(above, e.own)
+	e.full = s.reg.join(up.around(e), e.own)
 	s.reg.release(was)
+	up.enter(e, s.family)
+}
+
+// nest is the entries around a place, the widest first.
+type nest []around
+
+// around is where an entry ends, and its full class.
+type around struct {
+	high, low uint64
+	full      Class
+}
+
+// around returns the full class of the narrowest that e is inside of. Those
+// that end before e go.
+func (n *nest) around(e *entry) Class {
+	for k := len(*n) - 1; k >= 0; k-- {
+		if a := &(*n)[k]; a.high > e.high || a.high == e.high && a.low >= e.low {
+			return a.full
+		}
+		*n = (*n)[:k]
+	}
+	return 0
+}
+
+func (n *nest) enter(e *entry, f sg.Family) {
+	high, low := e.last(f)
+	*n = append(*n, around{high, low, e.full})
 }
 
 // rebuild carries out turns by making everything anew.
@@ -252,14 +271,9 @@ func (s *Space) rebuild(turns []change) {
 	for _, c := range old {
 		s.reg.release(c)
 	}
-	up := make([]*entry, 0, 130)
+	up := make(nest, 0, 130)
 	for i := range list {
-		e := &list[i]
-		for len(up) > 0 && !up[len(up)-1].contains(e.prefix, s.family) {
-			up = up[:len(up)-1]
-		}
-		s.fill(e, up)
-		up = append(up, e)
+		s.fill(&list[i], &up)
 	}
 	s.store.load(list)
 	s.flat.Reset()
