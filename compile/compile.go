@@ -32,7 +32,11 @@ func (c *Compiler) Reset(s *policy.Snapshot) (*Matcher, error) {
 		return nil, errNoPolicy()
 	}
 	if c.state == nil {
-		c.state = newState()
+		rules := 0
+		for g := range s.Groups() {
+			rules += len(g.Rules)
+		}
+		c.state = newState(rules)
 		empty, err := policy.New(*s.Profile())
 		if err != nil {
 			return nil, err

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 
+	"example.com/secgroup/compile/internal/chains"
 	"example.com/secgroup/compile/ir"
 	"example.com/secgroup/sg"
 	"example.com/secgroup/sg/policy"
@@ -166,6 +167,7 @@ type boundPolicy struct {
 	groups   []sg.GroupID
 	exempt   []string
 	platform []ir.RuleNum // in use by this policy
+	chains   [2]*chains.Chain
 }
 
 // policyKey names the policy of i: equal keys mean equal verdicts.
@@ -193,16 +195,21 @@ func (s *state) build(next *policy.Snapshot, p *boundPolicy) {
 	old := p.platform
 	p.platform = nil
 	pol := &ir.Policy{Num: p.num}
-	for _, d := range []sg.Direction{sg.Ingress, sg.Egress} {
+	for i, d := range []sg.Direction{sg.Ingress, sg.Egress} {
 		*pol.Chain(d) = s.chain(next, p, d)
+		s.chains.Update(p.chains[i], pol.Chain(d), s.known)
 	}
 	for _, n := range old {
 		s.releaseRule(next, n)
 	}
-	was, _ := s.data.Policies.Get(p.num)
 	s.data.Policies.Set(p.num, pol)
 	s.step.Policy(p.num)
-	s.hotPolicy.Set(p.num, newPolicyIndex(&s.data, pol, was, s.hotPolicy.At(p.num)))
+}
+
+// known returns a rule in use.
+func (s *state) known(n ir.RuleNum) *ir.Rule {
+	r, _ := s.data.Rules.Get(n)
+	return &r
 }
 
 func (s *state) chain(next *policy.Snapshot, p *boundPolicy, d sg.Direction) ir.Chain {
@@ -298,6 +305,10 @@ func (s *state) acquirePolicy(next *policy.Snapshot, i *sg.Interface) *boundPoli
 	if p == nil {
 		p = &boundPolicy{key: key, num: s.numbers.take(), vpc: i.VPC, groups: i.Groups, exempt: i.Exempt}
 		s.policies[key] = p
+		s.byPolicy[p.num] = p
+		for i := range p.chains {
+			p.chains[i] = s.chains.Add(p.num)
+		}
 		for _, g := range p.groups {
 			if s.byGroup[g] == nil {
 				s.byGroup[g] = map[*boundPolicy]bool{}
@@ -328,6 +339,10 @@ func (s *state) releasePolicy(next *policy.Snapshot, p *boundPolicy) {
 	}
 	s.data.Policies.Delete(p.num)
 	s.step.Policy(p.num)
+	for _, c := range p.chains {
+		s.chains.Drop(c)
+	}
+	delete(s.byPolicy, p.num)
 	s.hotPolicy.Set(p.num, nil)
 	s.numbers.give(p.num)
 }

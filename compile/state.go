@@ -6,8 +6,7 @@ import (
 	"net/netip"
 	"slices"
 
-	"github.com/gaissmai/bart"
-
+	"example.com/secgroup/compile/internal/chains"
 	"example.com/secgroup/compile/internal/classes"
 	"example.com/secgroup/compile/internal/pages"
 	"example.com/secgroup/compile/ir"
@@ -33,6 +32,7 @@ type state struct {
 
 	groups   map[groupKey]*group
 	policies map[string]*boundPolicy
+	byPolicy map[uint32]*boundPolicy // by number
 	byGroup  map[sg.GroupID]map[*boundPolicy]bool
 	numbers  numbers // of policies
 
@@ -43,11 +43,12 @@ type state struct {
 	indexes    numbers
 	lastSerial uint64
 
-	registry  classes.Registry
-	hotIfaces pages.Array[hotInterface]
-	hotPolicy pages.Array[*policyIndex]
-	hotSpace  pages.Array[*bart.Table[classes.Class]]
-	dirty     []*vpc
+	registries [2]*classes.Registry // of IPv4 and IPv6
+	chains     *chains.Set
+	hotIfaces  pages.Array[hotInterface]
+	hotPolicy  pages.Array[*policyIndex]
+	hotSpace   pages.Array[*space]
+	dirty      []*vpc
 }
 
 type numbered struct {
@@ -69,21 +70,32 @@ type selector struct {
 
 // vpc is one routing domain.
 type vpc struct {
-	num   uint16
-	uses  int // interfaces and selectors
-	space *classes.Space
-	dirty bool // space has changed since its table was published
+	num    uint16
+	uses   int               // interfaces and selectors
+	spaces [2]*classes.Space // of IPv4 and IPv6
+	dirty  bool              // the spaces have changed since they were published
 }
 
-func newState() *state {
+// space returns the space that p is in.
+func (v *vpc) space(p netip.Prefix) *classes.Space {
+	return v.spaces[familyIndex(sg.FamilyOf(p.Addr()))]
+}
+
+// newState returns the state of an empty policy, with room for that many
+// rules.
+func newState(rules int) *state {
+	registries := [2]*classes.Registry{new(classes.Registry), new(classes.Registry)}
 	return &state{
+		registries: registries,
+		chains:     chains.NewSet(registries[0], registries[1]),
 		data:       ir.NewData(),
-		rules:      map[ir.Rule]*numbered{},
-		selectors:  map[selectorKey]*selector{},
-		byNum:      map[ir.SelectorNum]*selector{},
+		rules:      make(map[ir.Rule]*numbered, rules),
+		selectors:  make(map[selectorKey]*selector, rules),
+		byNum:      make(map[ir.SelectorNum]*selector, rules),
 		bySet:      map[sg.SetID]map[sg.VPCID]*selector{},
 		groups:     map[groupKey]*group{},
 		policies:   map[string]*boundPolicy{},
+		byPolicy:   map[uint32]*boundPolicy{},
 		byGroup:    map[sg.GroupID]map[*boundPolicy]bool{},
 		vpcs:       map[sg.VPCID]*vpc{},
 		interfaces: map[sg.InterfaceID]*boundPolicy{},
@@ -162,13 +174,7 @@ func (s *state) advance(cur, next *policy.Snapshot, prev *ir.Program, t *touched
 	if prev != nil && (revoked || t.profile || narrowed(prev, &s.data, changed, t.interfaces.order)) {
 		s.data.Epoch++
 	}
-	for _, v := range s.dirty {
-		v.dirty = false
-		if v.uses > 0 {
-			s.hotSpace.Set(uint32(v.num), v.space.Table())
-		}
-	}
-	s.dirty = nil
+	s.settle()
 	var now *ir.Program
 	if prev == nil {
 		now = ir.New(s.data)
@@ -181,7 +187,33 @@ func (s *state) advance(cur, next *policy.Snapshot, prev *ir.Program, t *touched
 		ifaces:   s.hotIfaces.Frozen(),
 		policies: s.hotPolicy.Frozen(),
 		spaces:   s.hotSpace.Frozen(),
-		classes:  s.registry.Sets(),
+		classes:  [2]*pages.Array[[]ir.SelectorNum]{s.registries[0].Sets(), s.registries[1].Sets()},
+	}
+}
+
+// settle brings the spaces and chains that Match reads up to date.
+func (s *state) settle() {
+	for _, v := range s.dirty {
+		v.dirty = false
+		for _, sp := range v.spaces {
+			sp.Settle()
+		}
+		if v.uses > 0 {
+			s.hotSpace.Set(uint32(v.num), &space{v.spaces[0].Map(), v.spaces[1].Map()})
+		}
+	}
+	s.dirty = nil
+	for f, r := range s.registries {
+		made, dropped := r.Flush()
+		s.chains.Classes(f, made, dropped)
+	}
+	renewed := map[uint32]bool{}
+	for _, c := range s.chains.Settle() {
+		renewed[c.Policy] = true
+	}
+	for num := range renewed {
+		p := s.byPolicy[num]
+		s.hotPolicy.Set(num, &policyIndex{p.chains[0].Index(), p.chains[1].Index()})
 	}
 }
 
@@ -246,39 +278,14 @@ func (s *state) selector(next *policy.Snapshot, id sg.VPCID, peer sg.Peer) ir.Se
 	}
 	v := s.vpc(id)
 	v.uses++
-	list := selected(next, k)
-	v.space.Expect(len(list))
-	for _, p := range list {
-		v.space.Add(p, sel.num)
-		s.dirt(v)
-	}
+	s.change(next, v, sel, 1)
 	return sel.num
-}
-
-// selected returns the prefixes that k stands for, one as often as it is named.
-func selected(in *policy.Snapshot, k selectorKey) []netip.Prefix {
-	if p, ok := k.peer.CIDR(); ok {
-		return []netip.Prefix{p}
-	}
-	var list []netip.Prefix
-	if id, ok := k.peer.Group(); ok {
-		list = slices.AppendSeq(list, source{in}.Group(k.vpc, id))
-	} else if id, ok := k.peer.Set(); ok {
-		list = slices.AppendSeq(list, source{in}.Set(id))
-	}
-	return list
 }
 
 // dropSelector takes back what selector did. Members are up to date by then,
 // so they are those of next.
 func (s *state) dropSelector(next *policy.Snapshot, sel *selector) {
-	v := s.vpcs[sel.vpc]
-	list := selected(next, sel.selectorKey)
-	v.space.Expect(len(list))
-	for _, p := range list {
-		v.space.Remove(p, sel.num)
-		s.dirt(v)
-	}
+	s.change(next, s.vpcs[sel.vpc], sel, -1)
 	delete(s.selectors, sel.selectorKey)
 	delete(s.byNum, sel.num)
 	s.data.Selectors.Delete(sel.num)
@@ -295,14 +302,39 @@ func (s *state) dropSelector(next *policy.Snapshot, sel *selector) {
 func (s *state) vpc(id sg.VPCID) *vpc {
 	v := s.vpcs[id]
 	if v == nil {
-		v = &vpc{num: uint16(s.vpcNumbers.take() - 1), space: classes.NewSpace(&s.registry)}
+		v = &vpc{num: uint16(s.vpcNumbers.take() - 1)}
+		for i, f := range []sg.Family{sg.IPv4, sg.IPv6} {
+			v.spaces[i] = classes.NewSpace(f, s.registries[i])
+		}
 		s.vpcs[id] = v
 		s.dirt(v)
 	}
 	return v
 }
 
-// dirt notes that the table of v is to be published.
+// change notes that sel has each of its prefixes in next n times more.
+func (s *state) change(next *policy.Snapshot, v *vpc, sel *selector, n int) {
+	s.dirt(v)
+	if p, ok := sel.peer.CIDR(); ok {
+		v.space(p).Change(p, sel.num, n)
+	} else if id, ok := sel.peer.Group(); ok {
+		for p := range (source{next}).Group(sel.vpc, id) {
+			v.space(p).Change(p, sel.num, n)
+		}
+	} else if id, ok := sel.peer.Set(); ok {
+		set, ok := next.Set(id)
+		if !ok {
+			return
+		}
+		space := v.spaces[familyIndex(set.Family())] // entries are of one family
+		space.Grow(set.Len())
+		for e := range set.All() {
+			space.Change(e.Prefix, sel.num, n)
+		}
+	}
+}
+
+// dirt notes that the spaces of v are to be settled and published.
 func (s *state) dirt(v *vpc) {
 	if !v.dirty {
 		v.dirty = true
@@ -361,6 +393,13 @@ func (s *state) members(cur, next *policy.Snapshot, t *touched) (lost bool) {
 		}
 	}
 	for _, id := range t.sets.order {
+		stood := false
+		for _, sel := range s.bySet[id] {
+			stood = stood || !sel.fresh
+		}
+		if !stood {
+			continue
+		}
 		if edits, ok := t.edits[id]; ok {
 			for _, e := range edits {
 				for _, p := range e.Remove {
@@ -385,29 +424,19 @@ func (s *state) members(cur, next *policy.Snapshot, t *touched) (lost bool) {
 			}
 		}
 	}
-	count := map[*vpc]int{}
 	for _, m := range order {
-		if diff[m] != 0 {
-			count[s.vpcs[m.sel.vpc]]++
+		n := diff[m]
+		if n == 0 {
+			continue
 		}
-	}
-	for v, n := range count {
-		v.space.Expect(n)
+		v := s.vpcs[m.sel.vpc]
+		space := v.space(m.p)
+		had := space.Count(m.p, m.sel.num)
+		space.Change(m.p, m.sel.num, n)
 		s.dirt(v)
-	}
-	for _, m := range order {
-		for n := diff[m]; n > 0; n-- {
-			if s.vpcs[m.sel.vpc].space.Add(m.p, m.sel.num) {
-				s.step.Member(m.sel.num, m.p, true)
-			}
-		}
-	}
-	for _, m := range order {
-		for n := diff[m]; n < 0; n++ {
-			if s.vpcs[m.sel.vpc].space.Remove(m.p, m.sel.num) {
-				s.step.Member(m.sel.num, m.p, false)
-				lost = true
-			}
+		if joined := had+n > 0; joined != (had > 0) {
+			s.step.Member(m.sel.num, m.p, joined)
+			lost = lost || !joined
 		}
 	}
 	return lost

@@ -57,7 +57,13 @@ func (m *Map[K, V]) Clone() *Map[K, V] {
 
 // find returns the block that holds k or would, and k's place in it.
 func (m *Map[K, V]) find(k K) (b, i int, ok bool) {
-	b, found := slices.BinarySearchFunc(m.blocks, k, func(blk *block[K, V], k K) int {
+	if b = len(m.blocks) - 1; b >= 0 { // keys often come in order
+		if last := m.blocks[b].keys; m.compare(last[len(last)-1], k) < 0 {
+			return b, len(last), false
+		}
+	}
+	var found bool
+	b, found = slices.BinarySearchFunc(m.blocks, k, func(blk *block[K, V], k K) int {
 		return m.compare(blk.keys[0], k)
 	})
 	if found {

@@ -1,36 +1,107 @@
 // Package classes maps addresses to classes: the sets of selectors that
 // contain them. Rules name selectors, so who is a member of what changes here
 // and nowhere else.
+//
+// A Space knows which prefixes the selectors of one VPC have, in one family.
+// It keeps them sorted, each with the class of its addresses (package file
+// store.go), and publishes them in the flat form of package ranges, of which a
+// change replaces the touched pieces only.
 package classes
 
 import (
 	"encoding/binary"
-	"net/netip"
 	"slices"
-
-	"github.com/gaissmai/bart"
 
 	"example.com/secgroup/compile/internal/pages"
 	"example.com/secgroup/compile/ir"
 )
 
-// Class numbers a set of selectors. Zero is the empty set.
+// Class stands for a set of selectors: Single plus the number of the only one,
+// or what a Registry numbered. Zero is the empty set. Bit 30 is never set.
 type Class = uint32
 
-// Registry holds every class in use once. The zero Registry is ready to use;
-// it is not safe for concurrent use.
+// Single marks the class of one selector.
+const Single Class = 1 << 31
+
+// Limit is the number that selectors and classes stay below.
+const Limit = 1 << 30
+
+// Registry numbers the sets of two and more selectors of one family. The zero
+// Registry is ready to use; it is not safe for concurrent use. A set keeps its
+// number while it is in use; numbers out of use are handed out again only
+// after Flush.
 type Registry struct {
 	sets  pages.Array[[]ir.SelectorNum] // by class, ascending
 	byKey map[string]Class
-	uses  []int // prefixes that have the class
+	uses  []int32 // by class
 	free  []Class
+	with  map[ir.SelectorNum][]Class // the classes that have a selector
+	made  []Class                    // since Flush
+	idle  []Class                    // out of use at some time since Flush
+	memo  [1024]struct{ a, b, both Class }
 }
 
-// Sets returns the selectors of each class, as they are now.
+// Sets returns the selectors of each class that is no single one, as they are
+// now.
 func (r *Registry) Sets() *pages.Array[[]ir.SelectorNum] { return r.sets.Frozen() }
 
+// Set returns the selectors of c, ascending.
+func (r *Registry) Set(c Class) []ir.SelectorNum {
+	switch {
+	case c == 0:
+		return nil
+	case c&Single != 0:
+		return []ir.SelectorNum{ir.SelectorNum(c &^ Single)}
+	}
+	return r.sets.At(c)
+}
+
+// With returns the classes that have selector s, but for the single one. They
+// are valid until the next change of a space.
+func (r *Registry) With(s ir.SelectorNum) []Class { return r.with[s] }
+
+// Dropped is a class that is no more.
+type Dropped struct {
+	Class Class
+	Set   []ir.SelectorNum
+}
+
+// Flush forgets the classes that are out of use, and returns them, with those
+// that were made since the last Flush and are in use.
+func (r *Registry) Flush() (made []Class, dropped []Dropped) {
+	for _, c := range r.made {
+		if r.uses[c] > 0 {
+			made = append(made, c)
+		}
+	}
+	slices.Sort(r.idle)
+	for _, c := range slices.Compact(r.idle) {
+		set := r.sets.At(c)
+		if r.uses[c] > 0 || set == nil {
+			continue
+		}
+		r.sets.Set(c, nil)
+		delete(r.byKey, key(set))
+		for _, s := range set {
+			list := r.with[s]
+			i := slices.Index(list, c)
+			list[i] = list[len(list)-1]
+			if list = list[:len(list)-1]; len(list) > 0 {
+				r.with[s] = list
+			} else {
+				delete(r.with, s)
+			}
+		}
+		r.free = append(r.free, c)
+		dropped = append(dropped, Dropped{c, set})
+	}
+	r.made, r.idle = nil, r.idle[:0]
+	clear(r.memo[:])
+	return made, dropped
+}
+
 func key(set []ir.SelectorNum) string {
-	b := make([]byte, 0, 4*len(set))
+	b := make([]byte, 0, 64)
 	for _, s := range set {
 		b = binary.BigEndian.AppendUint32(b, uint32(s))
 	}
@@ -39,167 +110,113 @@ func key(set []ir.SelectorNum) string {
 
 // acquire returns the class of set, which must be ascending, and counts a use.
 func (r *Registry) acquire(set []ir.SelectorNum) Class {
-	if len(set) == 0 {
+	switch len(set) {
+	case 0:
 		return 0
+	case 1:
+		return Single | Class(set[0])
 	}
-	k := key(set)
-	c, ok := r.byKey[k]
+	if r.byKey == nil {
+		r.byKey = make(map[string]Class)
+		r.with = make(map[ir.SelectorNum][]Class)
+		r.uses = make([]int32, 1) // class 0 is the empty one
+	}
+	var buf [64]byte
+	b := buf[:0]
+	for _, s := range set {
+		b = binary.BigEndian.AppendUint32(b, uint32(s))
+	}
+	c, ok := r.byKey[string(b)]
 	if !ok {
-		if r.byKey == nil {
-			r.byKey = make(map[string]Class)
-			r.uses = make([]int, 1) // class 0 is the empty one
-		}
 		if n := len(r.free); n > 0 {
 			c, r.free = r.free[n-1], r.free[:n-1]
 		} else {
 			c = Class(len(r.uses))
 			r.uses = append(r.uses, 0)
 		}
-		r.byKey[k] = c
+		r.byKey[string(b)] = c
 		r.sets.Set(c, slices.Clone(set))
+		for _, s := range set {
+			r.with[s] = append(r.with[s], c)
+		}
+		r.made = append(r.made, c)
 	}
 	r.uses[c]++
 	return c
 }
 
+func (r *Registry) retain(c Class) Class {
+	if c != 0 && c&Single == 0 {
+		r.uses[c]++
+	}
+	return c
+}
+
 func (r *Registry) release(c Class) {
-	if c == 0 {
+	if c == 0 || c&Single != 0 {
 		return
 	}
 	if r.uses[c]--; r.uses[c] == 0 {
-		delete(r.byKey, key(r.sets.At(c)))
-		r.sets.Set(c, nil)
-		r.free = append(r.free, c)
+		r.idle = append(r.idle, c)
 	}
 }
 
-// Space is the addresses of one VPC. It is not safe for concurrent use, but
-// the tables it publishes are.
-type Space struct {
-	reg    *Registry
-	direct map[netip.Prefix]map[ir.SelectorNum]int // how often a selector has exactly that prefix
-	table  *bart.Table[Class]
-	owned  bool // table was not published yet: write in place
-}
-
-// NewSpace returns an empty space whose classes are in r.
-func NewSpace(r *Registry) *Space {
-	return &Space{reg: r, direct: make(map[netip.Prefix]map[ir.SelectorNum]int), table: new(bart.Table[Class]), owned: true}
-}
-
-// Table returns the class of each address as it is now: that of the longest
-// prefix that contains it. It never changes.
-func (s *Space) Table() *bart.Table[Class] {
-	s.owned = false
-	return s.table
-}
-
-// Expect prepares for about n writes: many of them are cheaper on a copy of
-// the whole table than one copied path each.
-func (s *Space) Expect(n int) {
-	if !s.owned && n > 64 && n > s.table.Size()/8 {
-		s.table, s.owned = s.table.Clone(), true
+// join returns the class of what is in a or b, and counts a use.
+func (r *Registry) join(a, b Class) Class {
+	if a == 0 || a == b {
+		return r.retain(b)
 	}
-}
-
-// Empty reports whether no selector has any prefix.
-func (s *Space) Empty() bool { return len(s.direct) == 0 }
-
-func (s *Space) put(p netip.Prefix, set []ir.SelectorNum) {
-	old, had := s.table.Get(p)
-	c := s.reg.acquire(set)
-	if had {
-		s.reg.release(old)
+	if b == 0 {
+		return r.retain(a)
 	}
-	switch {
-	case had && old == c:
-	case s.owned:
-		s.table.Insert(p, c)
-	default:
-		s.table = s.table.InsertPersist(p, c)
+	// No number changes its meaning before Flush.
+	m := &r.memo[(a*0x9E3779B1^b*0x85EBCA6B)>>22]
+	if m.both != 0 && m.a == a && m.b == b {
+		return r.retain(m.both)
 	}
-}
-
-func (s *Space) drop(p netip.Prefix) {
-	if old, had := s.table.Get(p); had {
-		s.reg.release(old)
-	}
-	if s.owned {
-		s.table.Delete(p)
-	} else {
-		s.table = s.table.DeletePersist(p)
-	}
-}
-
-// inherited returns the class of the longest stored prefix that strictly
-// contains p.
-func (s *Space) inherited(p netip.Prefix) []ir.SelectorNum {
-	if p.Bits() == 0 {
-		return nil
-	}
-	up := netip.PrefixFrom(p.Addr(), p.Bits()-1).Masked()
-	_, c, ok := s.table.LookupPrefixLPM(up)
-	if !ok {
-		return nil
-	}
-	return s.reg.sets.At(c)
-}
-
-// set returns the class that p must have.
-func (s *Space) set(p netip.Prefix) []ir.SelectorNum {
-	set := slices.Clone(s.inherited(p))
-	for sel := range s.direct[p] {
-		if i, found := slices.BinarySearch(set, sel); !found {
-			set = slices.Insert(set, i, sel)
+	var buf [32]ir.SelectorNum
+	set := buf[:0]
+	x, y := r.view(a, new([1]ir.SelectorNum)), r.view(b, new([1]ir.SelectorNum))
+	for len(x) > 0 && len(y) > 0 {
+		switch {
+		case x[0] < y[0]:
+			set, x = append(set, x[0]), x[1:]
+		case x[0] > y[0]:
+			set, y = append(set, y[0]), y[1:]
+		default:
+			x = x[1:]
 		}
 	}
-	return set
+	set = append(append(set, x...), y...)
+	m.a, m.b, m.both = a, b, r.acquire(set)
+	return m.both
 }
 
-// Add notes that sel has prefix p, once more if it has it already, and reports
-// whether this is the first time.
-func (s *Space) Add(p netip.Prefix, sel ir.SelectorNum) bool {
-	d := s.direct[p]
-	if d == nil {
-		d = make(map[ir.SelectorNum]int, 1)
-		s.direct[p] = d
+func (r *Registry) view(c Class, one *[1]ir.SelectorNum) []ir.SelectorNum {
+	if c&Single != 0 {
+		one[0] = ir.SelectorNum(c &^ Single)
+		return one[:]
 	}
-	d[sel]++
-	if d[sel] > 1 {
+	return r.sets.At(c)
+}
+
+// without returns the class of a less s, and counts a use.
+func (r *Registry) without(a Class, s ir.SelectorNum) Class {
+	set := slices.Clone(r.Set(a))
+	if i, found := slices.BinarySearch(set, s); found {
+		set = slices.Delete(set, i, i+1)
+	}
+	return r.acquire(set)
+}
+
+// has reports whether s is in a.
+func (r *Registry) has(a Class, s ir.SelectorNum) bool {
+	if a == Single|Class(s) {
+		return true
+	}
+	if a == 0 || a&Single != 0 {
 		return false
 	}
-	s.put(p, s.set(p))
-	s.inherit(p)
-	return true
-}
-
-// Remove takes one Add back and reports whether it was the last one.
-func (s *Space) Remove(p netip.Prefix, sel ir.SelectorNum) bool {
-	d := s.direct[p]
-	if d[sel]--; d[sel] > 0 {
-		return false
-	}
-	delete(d, sel)
-	if len(d) == 0 {
-		delete(s.direct, p)
-		s.drop(p)
-	} else {
-		s.put(p, s.set(p))
-	}
-	s.inherit(p)
-	return true
-}
-
-// inherit renews the classes of the stored prefixes inside p, the wider first.
-func (s *Space) inherit(p netip.Prefix) {
-	var inside []netip.Prefix
-	for q := range s.table.Subnets(p) {
-		if q != p {
-			inside = append(inside, q)
-		}
-	}
-	slices.SortFunc(inside, netip.Prefix.Compare)
-	for _, q := range inside {
-		s.put(q, s.set(q))
-	}
+	_, found := slices.BinarySearch(r.sets.At(a), s)
+	return found
 }

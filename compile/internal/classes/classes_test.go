@@ -1,6 +1,8 @@
 package classes
 
 import (
+	"fmt"
+	"math/rand/v2"
 	"net/netip"
 	"slices"
 	"testing"
@@ -10,7 +12,9 @@ import (
 	"pgregory.net/rapid"
 
 	"example.com/secgroup/compile/internal/pages"
+	"example.com/secgroup/compile/internal/ranges"
 	"example.com/secgroup/compile/ir"
+	"example.com/secgroup/sg"
 )
 
 // TestModel: the class of an address is the set of selectors with a prefix
@@ -27,72 +31,110 @@ func TestModel(t *testing.T) {
 		a := [4]byte{rapid.Byte().Draw(t, "a0") & 0x81, 0, rapid.Byte().Draw(t, "a2") & 1, rapid.Byte().Draw(t, "a3") & 3}
 		return netip.PrefixFrom(netip.AddrFrom4(a), bits).Masked()
 	})
-	type member struct {
-		p netip.Prefix
-		s ir.SelectorNum
-	}
+	type member = pair
 	rapid.Check(t, func(t *rapid.T) {
-		var reg Registry
-		space := NewSpace(&reg)
+		regs := [2]*Registry{{}, {}}
+		spaces := [2]*Space{NewSpace(sg.IPv4, regs[0]), NewSpace(sg.IPv6, regs[1])}
+		in := func(a netip.Addr) int {
+			if a.Is4() {
+				return 0
+			}
+			return 1
+		}
 		var have []member
+		settle := func() {
+			for i, s := range spaces {
+				s.Settle()
+				regs[i].Flush()
+			}
+		}
+		change := func(m member, n int) { spaces[in(m.p.Addr())].Change(m.p, m.s, n) }
 		check := func(t *rapid.T) {
-			sets, table := reg.Sets(), space.Table()
+			var maps [2]*ranges.Map
+			for i, s := range spaces {
+				maps[i] = s.Map()
+			}
+			table := oracle(have)
 			for _, m := range have {
 				for _, a := range []netip.Addr{m.p.Addr(), m.p.Addr().Prev(), m.p.Addr().Next(), last(m.p), last(m.p).Next()} {
-					if !a.IsValid() {
+					if !a.IsValid() || a.Is4() != m.p.Addr().Is4() {
 						continue
 					}
-					var want []ir.SelectorNum
-					for _, o := range have {
-						if o.p.Contains(a) && !slices.Contains(want, o.s) {
-							want = append(want, o.s)
-						}
-					}
-					slices.Sort(want)
-					c, _ := table.Lookup(a)
-					require.Equal(t, want, append([]ir.SelectorNum(nil), sets.At(c)...), "%v in %v", a, have)
+					want, _ := table.Lookup(a)
+					got := regs[in(a)].Set(find(maps[in(a)], a))
+					require.Equal(t, want, append([]ir.SelectorNum(nil), got...), "%v in %v", a, have)
 				}
 			}
+			for _, m := range have {
+				n := 0
+				for _, o := range have {
+					if o == m {
+						n++
+					}
+				}
+				require.Equal(t, n, spaces[in(m.p.Addr())].Count(m.p, m.s))
+			}
 		}
-		for range rapid.IntRange(1, 40).Draw(t, "steps") {
-			switch op := rapid.IntRange(0, 9).Draw(t, "op"); {
-			case op < 6 || len(have) == 0:
+		one := func() {
+			if rapid.IntRange(0, 9).Draw(t, "op") < 6 || len(have) == 0 {
 				m := member{prefixes.Draw(t, "p"), ir.SelectorNum(rapid.IntRange(1, 4).Draw(t, "s"))}
 				have = append(have, m)
-				space.Add(m.p, m.s)
-			case op < 9:
+				change(m, 1)
+			} else {
 				i := rapid.IntRange(0, len(have)-1).Draw(t, "i")
-				space.Remove(have[i].p, have[i].s)
+				change(have[i], -1)
 				have = slices.Delete(have, i, i+1)
-			default:
-				table, sets := space.Table(), reg.Sets()
-				before := dump(table, sets)
-				for range 3 {
-					p := prefixes.Draw(t, "p")
-					space.Add(p, 9)
-					space.Remove(p, 9)
-				}
-				require.Equal(t, before, dump(table, sets))
 			}
+		}
+		if rapid.Bool().Draw(t, "many") { // enough for nodes
+			r := rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 1))
+			for range 150 {
+				m := member{netip.PrefixFrom(netip.AddrFrom4([4]byte{0x81, 0, byte(r.UintN(2)), byte(r.UintN(256))}), 29+r.IntN(4)).Masked(), ir.SelectorNum(1 + r.IntN(3))}
+				if r.IntN(2) == 0 {
+					m.p = netip.PrefixFrom(netip.AddrFrom16([16]byte{0x81, 15: byte(r.UintN(256))}), 125+r.IntN(4)).Masked()
+				}
+				have = append(have, m)
+				change(m, 1)
+			}
+		}
+		var old []func()
+		for range rapid.IntRange(1, 30).Draw(t, "steps") {
+			for range rapid.SampledFrom([]int{1, 1, 1, 2, 40}).Draw(t, "at once") {
+				one()
+			}
+			settle()
 			check(t)
+			for i := range spaces {
+				m, sets := spaces[i].Map(), regs[i].Sets()
+				if len(old) < 20 {
+					have := slices.Clone(have)
+					want := dump(have, i, m, sets)
+					old = append(old, func() { require.Equal(t, want, dump(have, i, m, sets), "a published map changed") })
+				}
+			}
+		}
+		for _, f := range old {
+			f()
 		}
 		for _, m := range have {
-			space.Remove(m.p, m.s)
+			change(m, -1)
 		}
-		require.True(t, space.Empty())
-		require.Zero(t, space.Table().Size())
-		for _, n := range reg.uses {
-			require.Zero(t, n)
+		settle()
+		for i, s := range spaces {
+			require.True(t, s.Empty())
+			require.Empty(t, s.again)
+			require.Zero(t, s.Map().Find2(0, 0))
+			require.Empty(t, regs[i].byKey)
+			for _, n := range regs[i].uses {
+				require.Zero(t, n)
+			}
 		}
 	})
 }
 
-func dump(table *bart.Table[Class], sets *pages.Array[[]ir.SelectorNum]) map[netip.Prefix][]ir.SelectorNum {
-	out := map[netip.Prefix][]ir.SelectorNum{}
-	for p, c := range table.All() {
-		out[p] = slices.Clone(sets.At(c))
-	}
-	return out
+type pair struct {
+	p netip.Prefix
+	s ir.SelectorNum
 }
 
 func last(p netip.Prefix) netip.Addr {
@@ -102,4 +144,38 @@ func last(p netip.Prefix) netip.Addr {
 	}
 	a, _ := netip.AddrFromSlice(b)
 	return a
+}
+
+// oracle is a prefix table that has the set of selectors for each prefix.
+func oracle(have []pair) *bart.Table[[]ir.SelectorNum] {
+	t := new(bart.Table[[]ir.SelectorNum])
+	for _, m := range have {
+		var set []ir.SelectorNum
+		for _, o := range have {
+			if o.p.Bits() <= m.p.Bits() && o.p.Contains(m.p.Addr()) && !slices.Contains(set, o.s) {
+				set = append(set, o.s)
+			}
+		}
+		slices.Sort(set)
+		t.Insert(m.p, set)
+	}
+	return t
+}
+
+func find(m *ranges.Map, a netip.Addr) Class {
+	p := prefixOf(netip.PrefixFrom(a, a.BitLen()))
+	if a.Is4() {
+		return m.Find(p.high)
+	}
+	return m.Find2(p.high, p.low)
+}
+
+func dump(have []pair, family int, m *ranges.Map, sets *pages.Array[[]ir.SelectorNum]) (out []string) {
+	for _, h := range have {
+		if (family == 0) == h.p.Addr().Is4() {
+			c := find(m, h.p.Addr())
+			out = append(out, fmt.Sprint(h.p, c, sets.At(c&^Single)))
+		}
+	}
+	return out
 }

@@ -1,0 +1,424 @@
+package classes
+
+import (
+	"net/netip"
+	"slices"
+
+	"example.com/secgroup/compile/internal/ranges"
+	"example.com/secgroup/compile/ir"
+	"example.com/secgroup/sg"
+)
+
+// Space is the addresses of one VPC in one family. It is not safe for
+// concurrent use, but the maps it publishes are.
+type Space struct {
+	family sg.Family
+	reg    *Registry
+	store  store
+	again  map[member]int // how often a selector has a prefix, beyond the first time
+	queue  []change
+	flat   *ranges.Editor
+}
+
+type member struct {
+	prefix
+	sel ir.SelectorNum
+}
+
+// change is n times more, or less, that a selector has a prefix.
+type change struct {
+	member
+	n int32
+}
+
+// NewSpace returns an empty space of family f whose classes are in r.
+func NewSpace(f sg.Family, r *Registry) *Space {
+	half, _ := width(f)
+	return &Space{family: f, reg: r, store: store{family: f}, flat: ranges.NewEditor(1<<half - 1)}
+}
+
+// Map returns the class of each address as it is now, by the high and the low
+// half of the address; of IPv4, by the address alone. It never changes.
+func (s *Space) Map() *ranges.Map { return s.flat.Map() }
+
+// Empty reports whether no selector has any prefix.
+func (s *Space) Empty() bool { return s.store.n == 0 && len(s.queue) == 0 }
+
+// Count returns how often sel had p when the space was last settled.
+func (s *Space) Count(p netip.Prefix, sel ir.SelectorNum) int {
+	m := member{prefixOf(p), sel}
+	if e := s.store.get(m.prefix); e == nil || !s.reg.has(e.own, sel) {
+		return 0
+	}
+	return 1 + s.again[m]
+}
+
+// Change notes that sel has p n times more, less if n is negative. It takes
+// effect with Settle.
+func (s *Space) Change(p netip.Prefix, sel ir.SelectorNum, n int) {
+	s.queue = append(s.queue, change{member{prefixOf(p), sel}, int32(n)})
+}
+
+// Grow makes room for n changes.
+func (s *Space) Grow(n int) { s.queue = slices.Grow(s.queue, n) }
+
+// Settle carries out what Change noted. It costs about what changes, or what
+// there is if that is less. Classes that are not in use any more keep their
+// number until the registry is flushed.
+func (s *Space) Settle() {
+	if len(s.queue) == 0 {
+		return
+	}
+	compare := func(a, b change) int {
+		if c := a.prefix.compare(b.prefix); c != 0 {
+			return c
+		}
+		return int(int64(a.sel) - int64(b.sel))
+	}
+	if !slices.IsSortedFunc(s.queue, compare) {
+		slices.SortFunc(s.queue, compare)
+	}
+	turns := s.count()
+	s.queue = nil
+	switch {
+	case len(turns) == 0:
+	case len(turns) > 32 && len(turns) > s.store.n/16 || s.flat.Stale():
+		s.rebuild(turns)
+	default:
+		s.edit(turns)
+	}
+}
+
+// count counts what is queued and returns the members that come (n is 1) and
+// go (n is -1), in order.
+func (s *Space) count() []change {
+	turns := s.queue[:0]
+	for q := s.queue; len(q) > 0; {
+		c := q[0]
+		for q = q[1:]; len(q) > 0 && q[0].member == c.member; q = q[1:] {
+			c.n += q[0].n
+		}
+		had := 0
+		if s.store.n > 0 {
+			if e := s.store.get(c.prefix); e != nil && s.reg.has(e.own, c.sel) {
+				had = 1 + s.again[c.member]
+			}
+		}
+		has := max(had+int(c.n), 0)
+		if had > 1 || has > 1 {
+			if s.again == nil {
+				s.again = map[member]int{}
+			}
+			if s.again[c.member] = has - 1; has < 2 {
+				delete(s.again, c.member)
+			}
+		}
+		if (had > 0) != (has > 0) {
+			c.n = 1
+			if has == 0 {
+				c.n = -1
+			}
+			turns = append(turns, c)
+		}
+	}
+	return turns
+}
+
+// owns returns what own becomes when turns, all of one prefix, have happened.
+func (s *Space) owns(own Class, turns []change) Class {
+	s.reg.retain(own)
+	for _, c := range turns {
+		was := own
+		if c.n > 0 {
+			own = s.reg.join(was, Single|Class(c.sel))
+		} else {
+			own = s.reg.without(was, c.sel)
+		}
+		s.reg.release(was)
+	}
+	return own
+}
+
+// next cuts the turns of one prefix off.
+func next(turns []change) (same, rest []change) {
+	n := 1
+	for n < len(turns) && turns[n].prefix == turns[0].prefix {
+		n++
+	}
+	return turns[:n], turns[n:]
+}
+
+// edit carries out few turns.
+func (s *Space) edit(turns []change) {
+	for rest := turns; len(rest) > 0; {
+		var same []change
+		same, rest = next(rest)
+		p := same[0].prefix
+		e := s.store.get(p)
+		if e == nil {
+			s.store.insert(entry{prefix: p, own: s.owns(0, same)})
+			continue
+		}
+		own := s.owns(e.own, same)
+		s.reg.release(e.own)
+		if e.own = own; own == 0 {
+			s.reg.release(e.full)
+			s.store.remove(p)
+		}
+	}
+	var outer []prefix // those that changed and are not inside of another
+	for _, c := range turns {
+		if k := len(outer); k == 0 || !outer[k-1].contains(c.prefix, s.family) {
+			outer = append(outer, c.prefix)
+			s.refresh(c.prefix)
+		}
+	}
+	half, _ := width(s.family)
+	for _, p := range outer {
+		last, low := p.last(s.family)
+		if uint(p.bits) <= half {
+			s.flat.Replace(p.high, last, s.runs(p.high, last))
+		} else {
+			s.flat.ReplaceLow(p.high, p.low, low, s.lowRuns(p, low))
+		}
+	}
+}
+
+// refresh renews the classes of p and of all inside of it.
+func (s *Space) refresh(p prefix) {
+	var up nest
+	if e := s.store.parent(p); e != nil {
+		up.enter(e, s.family)
+	}
+	s.store.from(p, func(e *entry) bool {
+		if !p.contains(e.prefix, s.family) {
+			return false
+		}
+		s.fill(e, &up)
+		return true
+	})
+}
+
+// fill gives e its full class, given those around the entry before.
+func (s *Space) fill(e *entry, up *nest) {
+	was := e.full
+	e.full = s.reg.join(up.around(e), e.own)
+	s.reg.release(was)
+	up.enter(e, s.family)
+}
+
+// nest is the entries around a place, the widest first.
+type nest []around
+
+// around is where an entry ends, and its full class.
+type around struct {
+	high, low uint64
+	full      Class
+}
+
+// around returns the full class of the narrowest that e is inside of. Those
+// that end before e go.
+func (n *nest) around(e *entry) Class {
+	for k := len(*n) - 1; k >= 0; k-- {
+		if a := &(*n)[k]; a.high > e.high || a.high == e.high && a.low >= e.low {
+			return a.full
+		}
+		*n = (*n)[:k]
+	}
+	return 0
+}
+
+func (n *nest) enter(e *entry, f sg.Family) {
+	high, low := e.last(f)
+	*n = append(*n, around{high, low, e.full})
+}
+
+// rebuild carries out turns by making everything anew.
+func (s *Space) rebuild(turns []change) {
+	list := make([]entry, 0, s.store.n+len(turns))
+	old := make([]Class, 0, 2*s.store.n)
+	add := func(e entry, same []change) {
+		if len(same) > 0 {
+			own := s.owns(e.own, same)
+			s.reg.release(e.own)
+			e.own = own
+		}
+		if e.own == 0 {
+			old = append(old, e.full)
+			return
+		}
+		list = append(list, e)
+	}
+	for _, chunk := range s.store.chunks {
+		for _, e := range chunk {
+			for len(turns) > 0 && turns[0].prefix.compare(e.prefix) < 0 {
+				var same []change
+				same, turns = next(turns)
+				add(entry{prefix: same[0].prefix}, same)
+			}
+			var same []change
+			if len(turns) > 0 && turns[0].prefix == e.prefix {
+				same, turns = next(turns)
+			}
+			add(e, same)
+		}
+	}
+	for len(turns) > 0 {
+		var same []change
+		same, turns = next(turns)
+		add(entry{prefix: same[0].prefix}, same)
+	}
+	for _, c := range old {
+		s.reg.release(c)
+	}
+	up := make(nest, 0, 130)
+	for i := range list {
+		s.fill(&list[i], &up)
+	}
+	s.store.load(list)
+	s.flat.Reset()
+	half, _ := width(s.family)
+	s.flat.Build(s.runs(0, 1<<half-1))
+	s.flat.Clip()
+}
+
+// runs returns the classes of the addresses whose high half is first to last:
+// an aligned part.
+func (s *Space) runs(first, last uint64) []ranges.Run {
+	half, all := width(s.family)
+	p := prefix{first, 0, uint8(half)}
+	for span := last - first; span != 0; span >>= 1 {
+		p.bits--
+	}
+	sw := sweep{family: s.family, last: last}
+	if e := s.store.parent(p); e != nil {
+		sw.push(e)
+	}
+	size := 16
+	if p.bits == 0 {
+		size += 2 * s.store.n
+	}
+	sw.out = make([]ranges.Run, 0, size)
+	sw.out = append(sw.out, ranges.Run{Start: first, Value: sw.top()})
+	s.store.from(p, func(e *entry) bool {
+		if e.high > last {
+			return false
+		}
+		if uint(e.bits) <= half || half == all {
+			sw.nested(s.flat)
+			sw.leave(e.high)
+			sw.push(e)
+			sw.out = ranges.AppendRun(sw.out, e.high, e.full)
+			return true
+		}
+		if len(sw.deep) > 0 && sw.deep[0].high != e.high {
+			sw.nested(s.flat)
+		}
+		if len(sw.deep) == 0 {
+			sw.leave(e.high)
+		}
+		sw.deep = append(sw.deep, e)
+		return true
+	})
+	sw.nested(s.flat)
+	sw.leave(last)
+	return sw.out
+}
+
+// sweep walks over sorted entries.
+type sweep struct {
+	family sg.Family
+	last   uint64   // of the part
+	up     []ender  // the entries around the place where the sweep is, the widest first
+	deep   []*entry // longer than the high half, of one high half
+	out    []ranges.Run
+}
+
+type ender struct {
+	last  uint64 // where it ends
+	class Class
+}
+
+func (w *sweep) top() Class {
+	if len(w.up) == 0 {
+		return 0
+	}
+	return w.up[len(w.up)-1].class
+}
+
+func (w *sweep) push(e *entry) {
+	last, _ := e.last(w.family)
+	w.up = append(w.up, ender{last, e.full})
+}
+
+// leave ends what ends before to.
+func (w *sweep) leave(to uint64) {
+	for k := len(w.up); k > 0 && w.up[k-1].last < to; k-- {
+		end := w.up[k-1].last + 1
+		w.up = w.up[:k-1]
+		w.out = ranges.AppendRun(w.out, end, w.top())
+	}
+}
+
+// nested makes a map of the entries in deep.
+func (w *sweep) nested(flat *ranges.Editor) {
+	if len(w.deep) == 0 {
+		return
+	}
+	at, above := w.deep[0].high, w.top()
+	low := lowSweep{family: w.family, above: above, out: []ranges.Run{{Value: above}}}
+	for _, e := range w.deep {
+		low.enter(e)
+	}
+	low.leave(1<<64 - 1)
+	w.out = ranges.AppendRun(w.out, at, flat.Nested(low.out))
+	if at < w.last {
+		w.out = ranges.AppendRun(w.out, at+1, above)
+	}
+	w.deep = w.deep[:0]
+}
+
+// lowRuns returns the classes of the addresses of p, which is longer than the
+// high half and whose last address has that low half.
+func (s *Space) lowRuns(p prefix, last uint64) []ranges.Run {
+	low := lowSweep{family: s.family}
+	if e := s.store.parent(p); e != nil {
+		low.above = e.full
+	}
+	low.out = []ranges.Run{{Start: p.low, Value: low.above}}
+	s.store.from(p, func(e *entry) bool {
+		if !p.contains(e.prefix, s.family) {
+			return false
+		}
+		low.enter(e)
+		return true
+	})
+	low.leave(last)
+	return low.out
+}
+
+// lowSweep walks over sorted entries of one high half.
+type lowSweep struct {
+	family sg.Family
+	above  Class // outside of all of them
+	up     []ender
+	out    []ranges.Run
+}
+
+func (w *lowSweep) enter(e *entry) {
+	w.leave(e.low)
+	_, last := e.last(w.family)
+	w.up = append(w.up, ender{last, e.full})
+	w.out = ranges.AppendRun(w.out, e.low, e.full)
+}
+
+// leave ends what ends before to.
+func (w *lowSweep) leave(to uint64) {
+	for k := len(w.up); k > 0 && w.up[k-1].last < to; k-- {
+		end, c := w.up[k-1].last+1, w.above
+		if w.up = w.up[:k-1]; k > 1 {
+			c = w.up[k-2].class
+		}
+		w.out = ranges.AppendRun(w.out, end, c)
+	}
+}

@@ -1,0 +1,199 @@
+// Package services finds the first of many rules for a service, whatever the
+// remote address: by one search among sorted keys, without a branch that
+// depends on the packet.
+//
+// A service is a key of 25 bits: the protocol, and below it 16 bits, the port
+// of TCP, UDP and SCTP, type and code of ICMP and ICMPv6, zero of others. Bit
+// 24 marks a packet of unknown ports: only rules for all ports have such keys.
+package services
+
+import (
+	"example.com/secgroup/compile/internal/rank"
+	"example.com/secgroup/compile/ir"
+	"example.com/secgroup/sg"
+)
+
+const (
+	blank = 1 << 24 // marks unknown ports
+	end   = 1 << 25
+)
+
+// Key returns the service of f.
+func Key(f *ir.Flow) uint32 {
+	p := uint64(f.Protocol)
+	ports := same(p, uint64(sg.TCP)) | same(p, uint64(sg.UDP)) | same(p, uint64(sg.SCTP))
+	icmp := same(p, uint64(sg.ICMP)) | same(p, uint64(sg.ICMPv6))
+	var unknown uint64
+	if f.NoPorts {
+		unknown = 1
+	}
+	unknown &= ports
+	ports -= unknown
+	message := uint64(f.ICMPType)<<8 | uint64(f.ICMPCode)
+	return uint32(unknown<<24 | p<<16 | uint64(f.Port)&-ports | message&-icmp)
+}
+
+// same returns 1 if a and b, bytes both, are equal, else 0.
+func same(a, b uint64) uint64 { return ((a ^ b) - 1) >> 63 }
+
+// Hit is what matches: the slot of the first rule, times two, plus one if any
+// rule that matches accepts and is not stateless. Zero is no rule: slots begin
+// at one.
+type Hit = uint32
+
+// Piece says what the keys from First on match, up to the next piece. Keys
+// before the first piece of a list match nothing.
+type Piece struct {
+	First uint32
+	Hit   Hit
+}
+
+// Append appends the pieces of one rule, which has the hit h, to an empty
+// list.
+func Append(list []Piece, r *ir.Rule, h Hit) []Piece {
+	if r.Protocol == sg.AnyProtocol {
+		return append(list, Piece{0, h})
+	}
+	p := uint32(uint8(r.Protocol)) << 16
+	first, last := uint32(0), uint32(65535)
+	switch {
+	case r.Protocol.HasPorts():
+		first, last = uint32(r.Ports.First), uint32(r.Ports.Last)
+	case r.Protocol.HasICMP():
+		t, hasType := r.ICMP.Type()
+		c, hasCode := r.ICMP.Code()
+		switch {
+		case hasCode:
+			first = uint32(t)<<8 | uint32(c)
+			last = first
+		case hasType:
+			first = uint32(t) << 8
+			last = first | 255
+		}
+	}
+	list = append(list, Piece{p | first, h}, Piece{(p | last) + 1, 0})
+	if r.Protocol.HasPorts() && r.Ports.IsAll() {
+		list = append(list, Piece{blank | p, h}, Piece{(blank | p) + 1, 0})
+	}
+	return list
+}
+
+// Order tells the place of a rule in its chain by its slot: the lower number
+// comes first.
+type Order []uint64
+
+// Both returns what matches where a and b do.
+func (o Order) Both(a, b Hit) Hit {
+	switch {
+	case a == 0:
+		return b
+	case b == 0:
+		return a
+	case o[b>>1] < o[a>>1]:
+		return b | a&1
+	}
+	return a | b&1
+}
+
+// Merge appends to an empty list what matches where the rules of a and those
+// of b do.
+func (o Order) Merge(list, a, b []Piece) []Piece {
+	var x, y, last Hit
+	for len(a) > 0 || len(b) > 0 {
+		first := uint32(end)
+		if len(a) > 0 {
+			first = a[0].First
+		}
+		if len(b) > 0 && b[0].First < first {
+			first = b[0].First
+		}
+		if len(a) > 0 && a[0].First == first {
+			x, a = a[0].Hit, a[1:]
+		}
+		if len(b) > 0 && b[0].First == first {
+			y, b = b[0].Hit, b[1:]
+		}
+		if h := o.Both(x, y); h != last {
+			list = append(list, Piece{first, h})
+			last = h
+		}
+	}
+	return list
+}
+
+// Ref says where in Words a list is: its place, in fours of words, times 32,
+// plus its length, or long. Zero is the empty list.
+type Ref uint32
+
+const (
+	long   = 31 // the length is in the first word
+	perRef = 4
+	most   = 1 << 27
+)
+
+// Words holds many lists, each as its keys, then its hits. A key is doubled,
+// and odd where something matches. Appending leaves what is there unchanged:
+// copies of Words may be read meanwhile.
+type Words struct {
+	words []uint32
+	steps uint // of a search in any list that is not long
+}
+
+// Len returns the number of words.
+func (w *Words) Len() int { return len(w.words) }
+
+// Reset forgets all lists, and makes room for n words.
+func (w *Words) Reset(n int) { *w = Words{words: make([]uint32, 0, n)} }
+
+// Clip gives back the room to grow.
+func (w *Words) Clip() { w.words = append(make([]uint32, 0, len(w.words)), w.words...) }
+
+// Size returns how many words a list of n pieces takes.
+func Size(n int) int { return (2*n + 1 + perRef - 1) / perRef * perRef }
+
+// Append stores list; ok is false if there is no room for it: all words
+// together are at most 2 GiB.
+func (w *Words) Append(list []Piece) (r Ref, ok bool) {
+	if len(list) == 0 {
+		return 0, true
+	}
+	at := (max(len(w.words), 1) + perRef - 1) / perRef // a search looks at the place before
+	if at >= most {
+		return 0, false
+	}
+	for len(w.words) < at*perRef {
+		w.words = append(w.words, 0)
+	}
+	n := len(list)
+	if n >= long {
+		w.words = append(w.words, uint32(n))
+		n = long
+	} else {
+		w.steps = max(w.steps, rank.Steps(uint(n)))
+	}
+	for _, p := range list {
+		k := p.First << 1
+		if p.Hit != 0 {
+			k |= 1
+		}
+		w.words = append(w.words, k)
+	}
+	for _, p := range list {
+		w.words = append(w.words, p.Hit)
+	}
+	return Ref(at<<5 | n), true
+}
+
+// Find returns what of the list r, which is not empty, matches key.
+func (w *Words) Find(r Ref, key uint32) Hit {
+	at, n, steps := uint(r>>5)*perRef, uint(r%32), w.steps
+	if n == long {
+		n = uint(w.words[at])
+		at, steps = at+1, rank.Steps(n)
+	}
+	i := at + rank.Below(w.words, at, n, steps, (key+1)<<1) // the piece behind
+	if w.words[i-1]&1 == 0 || i == at {
+		return 0
+	}
+	return w.words[i-1+n]
+}
