@@ -51,7 +51,7 @@ func reason(w []segment, v verdicts, i int) string {
 			return "a SYN-ACK that does not fit changes nothing"
 		case h.from == 1 && h.flags&rst != 0 && !passed && was == conntrack.StatusSynSent:
 			return "TCP-18: a RST that does not acknowledge the SYN changes nothing"
-		case pure && h.from == 1 && closed(was) && !passed:
+		case pure && closed(was) && !passed:
 			return "a refused SYN does not end the connection before it"
 		case h.from == 1 && was == conntrack.StatusClose && unheard(v, w, j):
 			return "a segment that does not fit changes nothing, the first of its sender neither"

@@ -74,29 +74,20 @@ func (s segment) options() (o []byte) {
 	return o
 }
 
-// packet returns s as an IPv4 packet.
+// packet returns s as a packet.
 func (s segment) packet(client, server netip.AddrPort) []byte {
 	src, dst := client, server
 	if s.from == 1 {
 		src, dst = dst, src
 	}
 	o := s.options()
-	b := make([]byte, 40+len(o)+s.data)
-	b[0], b[8], b[9] = 0x45, 64, 6
-	binary.BigEndian.PutUint16(b[2:], uint16(len(b)))
-	copy(b[12:], src.Addr().AsSlice())
-	copy(b[16:], dst.Addr().AsSlice())
-	binary.BigEndian.PutUint16(b[10:], ^sum(0, b[:20]))
-	t := b[20:]
-	binary.BigEndian.PutUint16(t, src.Port())
-	binary.BigEndian.PutUint16(t[2:], dst.Port())
-	binary.BigEndian.PutUint32(t[4:], s.seq)
-	binary.BigEndian.PutUint32(t[8:], s.ack)
-	t[12], t[13] = byte(5+len(o)/4)<<4, s.flags
-	binary.BigEndian.PutUint16(t[14:], s.win)
-	copy(t[20:], o)
-	binary.BigEndian.PutUint16(t[16:], ^sum(uint32(sum(0, b[12:20]))+6+uint32(len(t)), t))
-	return b
+	l := ported(src.Port(), dst.Port(), make([]byte, 16+len(o)+s.data))
+	binary.BigEndian.PutUint32(l[4:], s.seq)
+	binary.BigEndian.PutUint32(l[8:], s.ack)
+	l[12], l[13] = byte(5+len(o)/4)<<4, s.flags
+	binary.BigEndian.PutUint16(l[14:], s.win)
+	copy(l[20:], o)
+	return ipPacket(src.Addr(), dst.Addr(), 6, 0, mend(src.Addr(), dst.Addr(), 6, l))
 }
 
 // sum returns the Internet checksum of b and start, not inverted (RFC 1071).

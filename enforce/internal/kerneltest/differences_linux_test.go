@@ -1,0 +1,251 @@
+package kerneltest
+
+import (
+	"bytes"
+	"strings"
+
+	"example.com/secgroup/compile/ir"
+	"example.com/secgroup/conntrack"
+	"example.com/secgroup/conntrack/packet"
+)
+
+// difference is a way in which the engine and Linux 6.18 differ, and how it is
+// known again. Names begin with the id of the threat catalogue, where it has
+// one. OPEN-n is a difference that should not be.
+type difference struct {
+	name string
+	is   func(l *look) bool
+}
+
+// differences are all of them but those of TCP, which reason names.
+var differences = []difference{
+	// What the engine refuses as malformed and Linux forwards.
+	{"EXT-02: more than 8 extension headers", malformed(func(l *look) bool {
+		n := 0
+		l.has(func(uint8, []byte, int) bool { n++; return false })
+		return n > 8
+	})},
+	{"EXT-03: a routing header of type 0", malformed(func(l *look) bool {
+		return l.has(func(kind uint8, h []byte, _ int) bool { return kind == 43 && h[2] == 0 })
+	})},
+	{"HDR-06: a routing header with segments left: who knows where it ends", malformed(func(l *look) bool {
+		return l.err == nil && l.has(func(kind uint8, h []byte, _ int) bool { return kind == 43 && h[3] != 0 })
+	})},
+	{"EXT-04: hop-by-hop options that are not first", malformed(func(l *look) bool {
+		return l.has(func(kind uint8, _ []byte, at int) bool { return kind == 0 && at > 40 })
+	})},
+	{"EXT-08: a jumbo option", malformed(func(l *look) bool { return l.has(jumbo) })},
+	{"FRAG-11: two fragment headers", malformed(func(l *look) bool {
+		n := 0
+		l.has(func(kind uint8, _ []byte, _ int) bool { n += btoi(kind == 44); return false })
+		return n > 1
+	})},
+	{"HDR-07: options that run past their header; Linux does not read destination options of others", malformed(func(l *look) bool {
+		return l.has(brokenOptions)
+	})},
+	{"FRAG-01, FRAG-12: a first fragment without the whole header; Linux reassembles", func(l *look) bool {
+		return l.stricter && l.fragment() && l.engine.Reason == ir.ReasonMalformed && l.err == packet.ErrTinyFragment && l.done[l.k] >= 0
+	}},
+	{"HDR-03: an extension header that ends behind the packet", malformed(func(l *look) bool { return l.has(runsPast) })},
+	{"FRAG-09, FRAG-10: an IPv6 fragment that is not the last, and empty or no multiple of 8 bytes long, is passed on as it is (nf_conntrack_reasm.c: nf_ct_frag6_gather)", func(l *look) bool {
+		_, p := nameOf(l.b)
+		return l.stricter && l.six() && l.engine.Reason == ir.ReasonMalformed && p.more && (len(p.data)%8 != 0 || len(p.data) == 0)
+	}},
+
+	// Fragments.
+	{"FRAG-13: a whole packet with a fragment header stands alone (RFC 6946); Linux takes it for a piece of what has its number", func(l *look) bool {
+		return !l.stricter && l.atomic() && len(l.siblings()) > 0
+	}},
+	{"FRAG-04: a duplicate passes; Linux keeps one copy", func(l *look) bool {
+		if l.stricter || !l.fragment() {
+			return false
+		}
+		for _, i := range l.siblings() {
+			if i < l.k && bytes.Equal(l.tr.steps[i].b, l.tr.steps[l.k].b) {
+				return true
+			}
+		}
+		return false
+	}},
+	{"FRAG-03: pieces pass until the datagram contradicts itself; Linux holds them, and its first pieces too", func(l *look) bool {
+		return !l.stricter && l.fragment() && l.done[l.k] < 0 && len(l.siblings()) > 0
+	}},
+	{"FRAG: passes at once what Linux holds for ever, its rest never comes", func(l *look) bool {
+		return !l.stricter && l.fragment() && l.done[l.k] < 0 && len(l.siblings()) == 0
+	}},
+	{"FRAG-06: a piece that comes before the first one is not held", func(l *look) bool {
+		if !l.stricter || l.engine.Reason != ir.ReasonFragment || l.done[l.k] < 0 {
+			return false
+		}
+		_, p := nameOf(l.b)
+		for _, i := range l.siblings() {
+			if _, q := nameOf(l.tr.steps[i].b); i < l.k && q.at == 0 {
+				return false
+			}
+		}
+		return p.at > 0
+	}},
+	{"FRAG-03: a datagram that contradicted itself stays dead; Linux begins it anew", func(l *look) bool {
+		if !l.stricter || l.engine.Reason != ir.ReasonFragment || l.done[l.k] < 0 {
+			return false
+		}
+		for _, i := range l.siblings() {
+			if i < l.k && l.done[i] != l.done[l.k] {
+				return true
+			}
+		}
+		return false
+	}},
+
+	{"FRAG: the first piece does not show that UDP is longer than its datagram", func(l *look) bool {
+		d := l.l4()
+		return !l.stricter && l.p.Fragment && l.p.Tuple.Proto == packet.ProtoUDP && len(d) >= 8 && word16(d[4:]) > l.length()
+	}},
+
+	// What Linux refuses as a router.
+	{"router: Linux refuses hop-by-hop options that it does not know, and much padding (exthdrs.c: ip6_parse_tlv)", func(l *look) bool {
+		return !l.stricter && l.has(oddHopByHop)
+	}},
+
+	// ICMP.
+	{"ICMP-12: a message that is neither query, answer nor error is judged by the rules; Linux tracks queries only (icmp_new)", func(l *look) bool {
+		return !l.stricter && l.engine.Reason == ir.ReasonRule && l.p.Tuple.Proto == packet.ProtoICMP && !l.p.IsICMPQuery() && !l.p.IsICMPError()
+	}},
+	{"ICMP-13: a redirect of ICMPv6 is judged by the rules", func(l *look) bool {
+		return !l.stricter && l.engine.Reason == ir.ReasonRule && l.p.Tuple.Proto == packet.ProtoICMPv6 && l.p.ICMPType == 137
+	}},
+	{"ICMP-12: an informational message of ICMPv6 that is no echo is judged by the rules; Linux knows those of discovery only (icmpv6_new)", func(l *look) bool {
+		return !l.stricter && l.engine.Reason == ir.ReasonRule && l.p.Tuple.Proto == packet.ProtoICMPv6 && l.p.ICMPType > 129 && l.p.ICMPType != 137
+	}},
+	{"INF-01: neighbour discovery from off the link or in fragments", func(l *look) bool {
+		return l.stricter && l.engine.Reason == ir.ReasonMalformed && l.p.Tuple.Proto == packet.ProtoICMPv6 &&
+			133 <= l.p.ICMPType && l.p.ICMPType <= 137 && (l.p.HopLimit != 255 || l.p.Fragment)
+	}},
+	{"ICMP-12: an error of a type that nobody has defined is about no flow (RFC 4890 4.3.5)", func(l *look) bool {
+		return l.stricter && l.engine.Reason == ir.ReasonInvalidState && l.p.Tuple.Proto == packet.ProtoICMPv6 && l.p.ICMPType < 128 && !l.p.IsICMPError()
+	}},
+	{"ICMP-06: an error must quote 64 bits of the transport header (RFC 792); Linux takes 32", func(l *look) bool {
+		n, proto := l.quoted()
+		return l.stricter && l.engine.Reason == ir.ReasonInvalidState && l.p.IsICMPError() && 4 <= n && n < 8 && proto != 0
+	}},
+	{"ICMP-03: an error about a reply that was never sent", func(l *look) bool {
+		e := l.entries[l.k]
+		return l.stricter && l.engine.Reason == ir.ReasonInvalidState && l.p.IsICMPError() && e != nil && !e.SeenReply && e.Orig.Reverse() == l.p.Inner.Tuple
+	}},
+	{"ICMP-06: an error must quote a packet that can be; Linux reads what stands where a header would have it", func(l *look) bool {
+		return l.stricter && l.engine.Reason == ir.ReasonInvalidState && l.p.IsICMPError() && l.p.Inner.Tuple.Family == 0 && l.brokenQuote()
+	}},
+	{"KEEP: once allowed is allowed; to Linux a flow is new until it was answered", func(l *look) bool {
+		e := l.entries[l.k]
+		return !l.stricter && l.tr.swap <= l.k && l.engine.Reason == ir.ReasonEstablished && e != nil && !e.SeenReply && (e.OrigSide == conntrack.Remote) == l.in
+	}},
+
+	// Other protocols.
+	{"UDP-05: the coverage of UDP-Lite is not looked at (nf_conntrack_proto_udp.c: nf_conntrack_udplite_packet)", func(l *look) bool {
+		d := l.l4()
+		return !l.stricter && l.p.Tuple.Proto == 136 && (len(d) < 8 || word16(d[4:]) != 0 && (word16(d[4:]) < 8 || word16(d[4:]) > len(d)))
+	}},
+	{"UDP-05: UDP-Lite has no ports here; Linux tells its flows apart by them", func(l *look) bool {
+		_, proto := l.quoted()
+		return !l.stricter && (l.p.Tuple.Proto == 136 && l.engine.Reason == ir.ReasonEstablished || proto == 136 && l.engine.Reason == ir.ReasonRelated)
+	}},
+	{"UDP-07: chunks of SCTP are not looked at (nf_conntrack_proto_sctp.c)", func(l *look) bool {
+		return !l.stricter && l.p.Tuple.Proto == packet.ProtoSCTP
+	}},
+	{"GRE: Linux reads the header of version 1 (nf_conntrack_proto_gre.c: gre_pkt_to_tuple)", func(l *look) bool {
+		d := l.l4()
+		if n, proto := l.quoted(); proto == 47 && n > 1 {
+			d = d[len(d)-n:]
+		} else if l.p.Tuple.Proto != 47 {
+			return false
+		}
+		return !l.stricter && len(d) > 1 && d[1]&7 == 1
+	}},
+
+	{"EXT-05: no-next-header is a protocol to a rule for all; Linux cannot track it (nf_conntrack_core.c: get_l4proto)", func(l *look) bool {
+		return !l.stricter && l.err == nil && l.p.Tuple.Proto == 59
+	}},
+
+	{"EXT-07: what is behind an authentication header counts; nft takes the header for the protocol (nf_tables_ipv6.h: nft_set_pktinfo_ipv6)", func(l *look) bool {
+		e := l.entries[l.k]
+		return (l.engine.Reason == ir.ReasonRule || l.engine.Reason == ir.ReasonNoRule || l.engine.Reason == ir.ReasonEmptyDirection ||
+			l.engine.Reason == ir.ReasonEstablished && e != nil && (!e.SeenReply || hasFragment(l.b))) &&
+			l.has(func(kind uint8, _ []byte, _ int) bool { return kind == 51 })
+	}},
+	{"OPEN-1: an ICMP error about a connection that was refused by a RST; Linux has forgotten it (nf_conntrack_proto_tcp.c: nf_conntrack_tcp_packet, nf_ct_kill_acct)", func(l *look) bool {
+		e := l.entries[l.k]
+		return !l.stricter && l.engine.Reason == ir.ReasonRelated && e != nil && e.Orig.Proto == packet.ProtoTCP && e.Status == conntrack.StatusClose
+	}},
+
+	// TCP, beside what reason names.
+	{"a SYN after a reset opens a new connection", func(l *look) bool {
+		e := l.entries[l.k]
+		return !l.stricter && l.p.Tuple.Proto == packet.ProtoTCP && l.engine.Reason == ir.ReasonRule && e != nil && e.Status == conntrack.StatusClose &&
+			l.p.Flags&(packet.SYN|packet.ACK|packet.RST|packet.FIN) == packet.SYN
+	}},
+	{"a RST that acknowledges the SYN passes, whatever else it says (RFC 9293 3.10.7.3); Linux looks at its SACK blocks", func(l *look) bool {
+		e := l.entries[l.k]
+		return !l.stricter && l.p.Tuple.Proto == packet.ProtoTCP && e != nil && e.Status == conntrack.StatusSynSent && (e.OrigSide == conntrack.Remote) != l.in &&
+			l.p.Flags&(packet.RST|packet.ACK) == packet.RST|packet.ACK && l.p.SACK != l.p.Ack
+	}},
+	{"a RST without ACK acknowledges nothing; Linux reads the field all the same", func(l *look) bool {
+		e := l.entries[l.k]
+		return l.stricter && l.p.Tuple.Proto == packet.ProtoTCP && l.engine.Reason == ir.ReasonInvalidState && e != nil && e.Status < conntrack.StatusEstablished &&
+			l.p.Flags&(packet.RST|packet.ACK) == packet.RST && l.acknowledges()
+	}},
+	{"OPEN-2: the window of who refused a SYN by a RST is not known from the RST (nf_conntrack_proto_tcp.c: tcp_in_window)", func(l *look) bool {
+		e := l.entries[l.k]
+		return !l.stricter && l.p.Tuple.Proto == packet.ProtoTCP && e != nil && e.Status == conntrack.StatusClose && (e.OrigSide == conntrack.Remote) != l.in && l.resetBefore()
+	}},
+	{"router: Linux tracks an IPv4 packet before it reads its options, and then refuses it", func(l *look) bool {
+		return l.isTCP() && l.routedBefore()
+	}},
+	{"TCP-25: a SYN inside a connection is judged by the rules of today", func(l *look) bool {
+		e := l.entries[l.k]
+		return l.stricter && l.p.Tuple.Proto == packet.ProtoTCP && e != nil && l.p.Flags&(packet.SYN|packet.ACK|packet.RST|packet.FIN) == packet.SYN &&
+			(l.engine.Reason == ir.ReasonNoRule || l.engine.Reason == ir.ReasonEmptyDirection) && (e.OrigSide == conntrack.Remote) == l.in
+	}},
+	{"OPEN-3: a SYN that the rules of today refuse is remembered all the same (SEM-10; enforce: Port.known)", func(l *look) bool {
+		return l.p.Tuple.Proto == packet.ProtoTCP && l.refusedSyn()
+	}},
+	{"FRAG: of a fragmented segment the length is not known at its first piece", func(l *look) bool {
+		return l.isTCP() && (l.p.Fragment || l.fragmentedBefore())
+	}},
+}
+
+func malformed(is func(*look) bool) func(*look) bool {
+	return func(l *look) bool { return l.stricter && l.engine.Reason == ir.ReasonMalformed && is(l) }
+}
+
+// quoted returns how many bytes behind the IP headers an ICMP error quotes, -1
+// if none, and of which protocol.
+func (l *look) quoted() (n int, proto uint8) {
+	d := l.l4()
+	if len(d) < 8 {
+		return -1, 0
+	}
+	switch q := d[8:]; {
+	case l.p.Tuple.Proto == packet.ProtoICMP && len(q) >= 20 && len(q) >= int(q[0]&15)*4:
+		return len(q) - int(q[0]&15)*4, q[9]
+	case l.p.Tuple.Proto == packet.ProtoICMPv6 && len(q) >= 40:
+		return len(q) - 40, q[6]
+	}
+	return -1, 0
+}
+
+// name returns the name of a difference, "" if it has none.
+func (l *look) name() string {
+	for _, d := range differences {
+		if d.is(l) {
+			return d.name
+		}
+	}
+	about := l.p.Inner.Tuple.Proto == packet.ProtoTCP
+	if l.err == nil && l.p.L4 != 0 && (l.p.Tuple.Proto == packet.ProtoTCP || about) {
+		return l.tcp()
+	}
+	return ""
+}
+
+// open reports whether a name is of a difference that should not be.
+func open(name string) bool { return strings.HasPrefix(name, "OPEN-") }

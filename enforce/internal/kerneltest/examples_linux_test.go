@@ -1,0 +1,115 @@
+package kerneltest
+
+import (
+	_ "embed"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"example.com/secgroup/sg"
+)
+
+// differencesFile is where every difference has its shortest walk.
+const differencesFile = "testdata/differences.txt"
+
+// recorded is that file.
+//
+//go:embed testdata/differences.txt
+var recorded string
+
+// examples are the shortest walks so far, by the name of the difference.
+type examples map[string]string
+
+func (e examples) add(name, text string) {
+	if old, ok := e[name]; !ok || len(text) < len(old) {
+		e[name] = text
+	}
+}
+
+// parseExamples reads what text writes.
+func parseExamples(s string) examples {
+	e := examples{}
+	for _, section := range strings.Split("\n"+s, "\n## ")[1:] {
+		name, text, _ := strings.Cut(section, "\n")
+		e[name] = strings.TrimSpace(text) + "\n"
+	}
+	return e
+}
+
+func (e examples) text() string {
+	var s strings.Builder
+	s.WriteString("# The shortest walk that was found to every difference between the engine and\n# Linux. TestDifferences plays them; go test -run TestPolicies -collect 20 finds\n# others. Format: see trial.text.\n")
+	for _, name := range slices.Sorted(maps.Keys(e)) {
+		fmt.Fprintf(&s, "\n## %s\n%s", name, e[name])
+	}
+	return s.String()
+}
+
+// write replaces the examples in the file by those of the same name.
+func (e examples) write() error {
+	all := parseExamples(recorded)
+	maps.Copy(all, e)
+	return os.WriteFile(differencesFile, []byte(all.text()), 0o644)
+}
+
+// TestDifferences plays the shortest walk to every difference. One that is no
+// more goes out of the file and out of the table.
+func TestDifferences(t *testing.T) {
+	j := newJudge(t)
+	for name, text := range parseExamples(recorded) {
+		t.Run(name, func(t *testing.T) {
+			tr, want, err := parseTrial(text)
+			require.NoError(t, err)
+			r := j.judge([]trial{tr})[0]
+			var got, names []string
+			for k := range tr.steps {
+				got = append(got, r.verdicts(k))
+				if (r.engine[k].Action == sg.Accept) != r.kernel[k] {
+					names = append(names, j.look(tr, r, k).name())
+				}
+			}
+			require.Equal(t, want, got, "kernel and engine, by packet: %s", tr.text(&r))
+			require.NotEmpty(t, names, "no difference any more")
+			require.Equal(t, name, names[0])
+			tr.batch = !tr.batch
+			require.Equal(t, got, j.verdicts(tr), "batch %v", tr.batch)
+		})
+	}
+}
+
+// verdicts plays tr.
+func (j *judge) verdicts(tr trial) (out []string) {
+	r := j.judge([]trial{tr})[0]
+	for k := range tr.steps {
+		out = append(out, r.verdicts(k))
+	}
+	return out
+}
+
+// TestText: a walk that was written down is the same when it is read.
+func TestText(t *testing.T) {
+	for name, text := range parseExamples(recorded) {
+		t.Run(name, func(t *testing.T) {
+			tr, want, err := parseTrial(text)
+			require.NoError(t, err)
+			for i, s := range tr.steps {
+				b, err := unzip(zip(s.b))
+				require.NoError(t, err)
+				require.Equal(t, s.b, b, i)
+				require.Len(t, want[i], 2)
+			}
+			for _, p := range tr.policies {
+				for _, r := range p {
+					again, err := parseRule(r.String())
+					require.NoError(t, err)
+					require.Equal(t, r, again)
+				}
+			}
+		})
+	}
+}
