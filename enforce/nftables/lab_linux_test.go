@@ -18,14 +18,19 @@ import (
 // kernelLab is the backend in a lab of network namespaces.
 type kernelLab struct {
 	*Backend
+	t      testing.TB
 	lab    *netlabtest.Lab
 	device map[sg.InterfaceID]string
 	uplink map[sg.InterfaceID]string
+
+	breakages []breakage
+	breaks    int
+	broken    *breakage // how the next Apply fails; nil: it does not
 }
 
 // newKernelLab builds a router with a port per interface and an uplink per VPC.
 func newKernelLab(t testing.TB, ifaces []enforcetest.Interface, o Options) *kernelLab {
-	l := &kernelLab{device: map[sg.InterfaceID]string{}, uplink: map[sg.InterfaceID]string{}}
+	l := &kernelLab{t: t, device: map[sg.InterfaceID]string{}, uplink: map[sg.InterfaceID]string{}}
 	var c netlabtest.Config
 	vpcs := map[sg.VPCID]int{}
 	o.Uplinks = map[string]sg.VPCID{}
@@ -48,12 +53,15 @@ func newKernelLab(t testing.TB, ifaces []enforcetest.Interface, o Options) *kern
 	l.lab = netlabtest.Start(t, c)
 	b, err := New(o)
 	require.NoError(t, err)
-	l.Backend = b
+	l.Backend, l.breakages = b, breakages(t, b)
 	require.NoError(t, l.lab.Do(func() error { return b.Prepare(t.Context()) }))
 	return l
 }
 
 func (l *kernelLab) Apply(ctx context.Context, m *compile.Matcher) error {
+	if l.broken != nil {
+		return l.applyBroken(ctx, m)
+	}
 	return l.lab.Do(func() error { return l.Backend.Apply(ctx, m) })
 }
 

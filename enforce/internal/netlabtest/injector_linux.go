@@ -48,6 +48,7 @@ type injector struct {
 	byIndex map[int]*end
 
 	tx, rx  int      // packet sockets of the peer namespace
+	own     [2]int   // raw sockets of the host namespace: IPv4, IPv6
 	softnet *os.File // counters of packets that a full backlog lost
 
 	marker   syscall.SockaddrLinklayer
@@ -63,7 +64,7 @@ type injector struct {
 func newInjector(wires []wire, indexes map[string]int) (*injector, error) {
 	in := &injector{
 		ends: make(map[string]*end), byIndex: make(map[int]*end),
-		tx: -1, rx: -1,
+		tx: -1, rx: -1, own: [2]int{-1, -1},
 		marker:   syscall.SockaddrLinklayer{Protocol: network(markerType), Ifindex: indexes[markerOut]},
 		markerIn: indexes[markerIn],
 		frame:    make([]byte, maxFrame), buf: make([]byte, maxFrame),
@@ -160,7 +161,7 @@ func (in *injector) receiveTimeout(d time.Duration) error {
 }
 
 func (in *injector) close() {
-	for _, fd := range []int{in.tx, in.rx} {
+	for _, fd := range []int{in.tx, in.rx, in.own[0], in.own[1]} {
 		if fd >= 0 {
 			syscall.Close(fd)
 		}
@@ -286,6 +287,12 @@ func (e *exchange) run(cpu int) error {
 }
 
 func (e *exchange) step(s *Step) error {
+	if s.From == Host {
+		if err := e.fromHost(s.Packet); err != nil {
+			return err
+		}
+		return e.sync()
+	}
 	from := e.ends[s.From]
 	kind := s.EtherType
 	if kind == 0 {

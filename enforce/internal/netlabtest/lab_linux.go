@@ -118,6 +118,9 @@ func (l *Lab) setup(c Config, wires []wire) error {
 		if err := l.injector.awaitWires(); err != nil {
 			return err
 		}
+		if err := l.injector.openHost(); err != nil {
+			return err
+		}
 		return setupRoutes(c, wires)
 	})
 }

@@ -5,9 +5,15 @@ import (
 	"fmt"
 )
 
+// Host is where a packet comes from that the router sends of its own accord.
+const Host = "(host)"
+
 // Step is one packet of a sequence.
 type Step struct {
-	// From is the device at which the router receives the packet.
+	// From is the device at which the router receives the packet, or Host: the
+	// router sends it to where its main routing table leads. A packet that the
+	// output hook drops is one that did not arrive. An IPv4 packet must have an
+	// identification, or the kernel gives it one.
 	From string
 	// To is the device by which the router must send it for it to count as
 	// arrived; empty means any.
@@ -103,7 +109,7 @@ func (l *Lab) exchange(steps []Step, capture bool) (*Report, error) {
 }
 
 func (l *Lab) check(s Step) error {
-	if _, ok := l.injector.ends[s.From]; !ok {
+	if _, ok := l.injector.ends[s.From]; !ok && s.From != Host {
 		return fmt.Errorf("no device %q", s.From)
 	}
 	if _, ok := l.injector.ends[s.To]; !ok && s.To != "" {
