@@ -1,0 +1,3 @@
+package main
+
+func withKernel(t []trial, _ scale) ([]trial, error) { return t, nil }

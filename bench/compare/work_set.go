@@ -1,0 +1,85 @@
+package main
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+
+	"example.com/secgroup/compile/ir"
+	"example.com/secgroup/sg"
+)
+
+// setTrials are new flows from a set of prefixes and packets from elsewhere,
+// with one rule, by size of the set.
+func setTrials(s scale) []trial {
+	var inside, outside []trial
+	for _, n := range s.sets {
+		l := &lazy{make: func() *world { return setWorld(sg.IPv4, n) }}
+		from := trial{world: l, name: fmt.Sprintf("set-new/v4/prefixes=%s", count(n)), about: "a packet from an address of the set that opens a flow"}
+		other := trial{world: l, name: fmt.Sprintf("set-deny/v4/prefixes=%s", count(n)), about: "a packet from an address that the set lacks"}
+		for _, m := range makers() {
+			if n <= m.prefixes {
+				from.contestants = append(from.contestants, contestant{m.name, opensSet(m, l.get, true)})
+				other.contestants = append(other.contestants, contestant{m.name, opensSet(m, l.get, false)})
+			}
+		}
+		inside, outside = append(inside, from), append(outside, other)
+	}
+	return append(inside, outside...)
+}
+
+// opensSet goes round more flows than others do: a set is large, and its
+// clients are many.
+func opensSet(m maker, of func() *world, allowed bool) func() (meter, error) {
+	return func() (meter, error) {
+		w := of()
+		var flows []ir.Flow
+		r := rand.New(rand.NewPCG(5, 5))
+		for len(flows) < freshFlows {
+			f := ir.Flow{Protocol: uint8(sg.TCP), Port: 443, Remote: fromSet(r, w.rules[0].sources, allowed)}
+			flows = append(flows, f)
+		}
+		e, err := m.make(w, len(flows))
+		if err != nil {
+			return nil, err
+		}
+		// The reference scans all prefixes: some flows are asked of it.
+		some := flows[:max(16, min(512, 5_000_000/len(w.rules[0].sources)))]
+		for _, f := range some {
+			if w.allows(f) != allowed {
+				return nil, fmt.Errorf("the reference says %v of %v", !allowed, f)
+			}
+		}
+		t := &traffic{engine: e, dir: sg.Ingress, ring: w.opening(flows, len(flows)), accept: allowed, once: allowed}
+		if err := expect(e, sg.Ingress, w.opening(some, len(some)), allowed); err != nil {
+			return nil, err
+		}
+		return timed(t), e.forget()
+	}
+}
+
+// fromSet returns a random address of one of the prefixes, or of none: one of
+// 240.0.0.0/4 or 4000::/3, from which workload.Set makes no prefix.
+func fromSet(r *rand.Rand, prefixes []netip.Prefix, inside bool) netip.Addr {
+	p := prefixes[r.IntN(len(prefixes))]
+	six := p.Addr().Is6()
+	if !inside {
+		p = netip.MustParsePrefix("240.0.0.0/4")
+		if six {
+			p = netip.MustParsePrefix("4000::/3")
+		}
+	}
+	a, skip := p.Addr().As16(), 96
+	if six {
+		skip = 0
+	}
+	for i := skip + p.Bits(); i < 128; i++ {
+		if r.Uint64()&1 == 1 {
+			a[i/8] |= 0x80 >> (i % 8)
+		}
+	}
+	if six {
+		return netip.AddrFrom16(a)
+	}
+	return netip.AddrFrom4([4]byte(a[12:]))
+}
