@@ -114,6 +114,8 @@ func (r *report) chart() string {
 // duration writes nanoseconds.
 func duration(ns float64) string {
 	switch {
+	case ns >= 1e9:
+		return short(ns/1e9) + " s"
 	case ns >= 1e6:
 		return short(ns/1e6) + " ms"
 	case ns >= 1e4:

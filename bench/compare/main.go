@@ -60,7 +60,7 @@ func run(rounds int, slice time.Duration, only string, quick, kernel, list bool,
 	if err != nil {
 		return err
 	}
-	out := report{samples, chosen, conditions(rounds, slice)}
+	out := report{samples, chosen, conditions(rounds, slice), cpuModel()}
 	fmt.Print(out.markdown())
 	fmt.Fprintf(os.Stderr, "%d trials in %v\n", len(chosen), time.Since(begun).Round(time.Second))
 	if only != "" || quick {

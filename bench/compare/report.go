@@ -17,6 +17,7 @@ type report struct {
 	samples series
 	trials  []trial
 	about   string // under what conditions: one line
+	cpu     string // the name of the processor
 }
 
 // conditions says what the figures depend on.
@@ -41,7 +42,7 @@ func (r *report) csv() string {
 // benchstat -col /engine.
 func (r *report) benchstat() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "goos: %s\ngoarch: %s\npkg: example.com/secgroup/bench/compare\ncpu: %s\n", runtime.GOOS, runtime.GOARCH, cpuModel())
+	fmt.Fprintf(&b, "goos: %s\ngoarch: %s\npkg: example.com/secgroup/bench/compare\ncpu: %s\n", runtime.GOOS, runtime.GOARCH, r.cpu)
 	for _, t := range r.trials {
 		for _, c := range t.contestants {
 			for round := 1; ; round++ {
@@ -66,8 +67,8 @@ func (r *report) benchstat() string {
 func (r *report) markdown() string {
 	var b strings.Builder
 	b.WriteString("# Results\n\n" + r.about + "\n\n")
-	b.WriteString("CPU time, decode included, unless a unit says otherwise. Medians of the rounds, in brackets the least and half the spread; × is the\n" +
-		"median of the ratio to secgroup in the same round.\n\n## Targets\n\n")
+	b.WriteString("CPU time, decode included, unless a unit says otherwise. Medians of the rounds, in brackets the least and half the spread. × is by how\n" +
+		"much secgroup is ahead: the median over the rounds of the ratio in the same round; below 1 it is behind.\n\n## Targets\n\n")
 	b.WriteString("| what | target | measured | rounds | |\n| --- | --- | --- | --- | --- |\n")
 	for _, o := range judge(r.samples) {
 		sign := "≥"
@@ -112,15 +113,28 @@ func (r *report) cells(trial, engine string) string {
 		}
 		v := r.samples.values(k)
 		if k.unit == allocsPer {
-			parts = append(parts, fmt.Sprintf("%s %s", short(median(v)), k.unit))
+			parts = append(parts, amount(median(v), k.unit))
 			continue
 		}
-		parts = append(parts, fmt.Sprintf("**%s** %s [%s, ±%.0f %%]", short(median(v)), k.unit, short(slices.Min(v)), spread(v)))
-		if q := r.samples.ratios(k, key{trial, "secgroup", k.unit}); len(q) > 0 && engine != "secgroup" && ratio == "" {
+		parts = append(parts, fmt.Sprintf("**%s** [%s, ±%.0f %%]", amount(median(v), k.unit), amount(slices.Min(v), k.unit), spread(v)))
+		own := key{trial, "secgroup", k.unit}
+		q := r.samples.ratios(k, own)
+		if more(k.unit) {
+			q = r.samples.ratios(own, k)
+		}
+		if len(q) > 0 && engine != "secgroup" && ratio == "" {
 			ratio = "× " + short(median(q))
 		}
 	}
 	return strings.Join(parts, ", ") + " | " + ratio
+}
+
+// amount writes a value with its unit.
+func amount(f float64, unit string) string {
+	if per, ok := strings.CutPrefix(unit, "ns"); ok {
+		return duration(f) + per
+	}
+	return short(f) + " " + unit
 }
 
 // save writes everything below dir/results.

@@ -29,6 +29,7 @@ type stepper struct {
 	unit string
 	size int // operations per step; grows until a step takes minStep
 	max  int // bound of size; 0 is none
+	counter
 }
 
 const minStep = 200 * time.Microsecond
@@ -60,14 +61,14 @@ func (s *stepper) run(d time.Duration) (took time.Duration, ops, objects float64
 		if n == 0 {
 			break
 		}
-		o, t := allocated(), cpu()
+		o, t := s.objects(), cpu()
 		err = s.step(n)
 		one := cpu() - t
 		if took += one; err != nil {
 			return took, ops, objects, err
 		}
 		ops += float64(n)
-		objects += float64(allocated() - o)
+		objects += float64(s.objects() - o)
 		if one < minStep && n == s.size && (s.max == 0 || s.size < s.max) {
 			s.size *= 2
 		}
@@ -75,9 +76,12 @@ func (s *stepper) run(d time.Duration) (took time.Duration, ops, objects float64
 	return took, ops, objects, nil
 }
 
-// allocated counts the heap objects that the process has allocated.
-func allocated() uint64 {
-	s := []metrics.Sample{{Name: "/gc/heap/allocs:objects"}}
-	metrics.Read(s)
-	return s[0].Value.Uint64()
+// counter counts heap objects. It is kept, so that to ask it allocates none.
+type counter struct{ s [1]metrics.Sample }
+
+// objects is how many the process has allocated.
+func (c *counter) objects() uint64 {
+	c.s[0].Name = "/gc/heap/allocs:objects"
+	metrics.Read(c.s[:])
+	return c.s[0].Value.Uint64()
 }

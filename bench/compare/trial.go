@@ -1,6 +1,9 @@
 package main
 
-import "time"
+import (
+	"strings"
+	"time"
+)
 
 // Units of values. Less is better for all but those that say otherwise.
 const (
@@ -8,9 +11,10 @@ const (
 	perOp     = "ns/op"      // CPU time
 	allocsPer = "allocs/op"  // heap objects per packet or operation
 	mpps      = "Mpps"       // more is better; by the wall clock, of all cores
+	speedup   = "times"      // of two goroutines against one; more is better
 	perEntry  = "B/entry"    // heap that stays, per rule, prefix or flow
 	gcCycle   = "ns/gc"      // CPU time of one whole garbage collection
-	longest   = "longest-ns" // by the wall clock
+	longest   = "ns-longest" // by the wall clock
 )
 
 // trial is one question that all contestants answer: they are measured in
@@ -38,6 +42,9 @@ type meter interface {
 	measure(d time.Duration) ([]value, error)
 	close()
 }
+
+// more reports whether more of a unit is better.
+func more(unit string) bool { return strings.HasPrefix(unit, mpps) || unit == speedup }
 
 // value is one figure.
 type value struct {

@@ -66,8 +66,6 @@ func (c *cores) measure(d time.Duration) ([]value, error) {
 	return []value{{mpps + "-1", rate[1]}, {mpps + "-2", rate[2]}, {speedup, rate[2] / rate[1]}}, nil
 }
 
-const speedup = "times" // more is better
-
 // run returns millions of packets per second.
 func (c *cores) run(workers int, d time.Duration) (float64, error) {
 	var all sync.WaitGroup

@@ -15,6 +15,7 @@ type inserts struct {
 	o      outbound
 	ring   *ring
 	views  [][]byte
+	counter
 }
 
 func opensInserts(v variant, f sg.Family, n int) func() (meter, error) {
@@ -64,10 +65,10 @@ func (m *inserts) fill(from, to int) (took time.Duration, objects uint64, err er
 			m.o.first(m.ring, j)
 		}
 		m.views = m.ring.views(m.views[:0], 0, m.ring.len())
-		o, t := allocated(), cpu()
+		o, t := m.objects(), cpu()
 		n := m.engine.filter(sg.Egress, m.views)
 		took += cpu() - t
-		objects += allocated() - o
+		objects += m.objects() - o
 		if n != len(m.views) {
 			return took, objects, fmt.Errorf("%d of %d packets that open flows are accepted", n, len(m.views))
 		}
