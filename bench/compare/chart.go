@@ -77,10 +77,11 @@ func (r *report) chart() string {
 `)
 	fmt.Fprintf(&b, `<text class="t" x="8" y="24" font-size="16" font-weight="bold">CPU time per packet</text>`+"\n")
 	fmt.Fprintf(&b, `<text class="s" x="8" y="44">less is better; the scale is logarithmic; medians, the line is from the least to the greatest round</text>`+"\n")
+	axis := map[float64]string{0: "1 ns", 1: "10 ns", 2: "100 ns", 3: "1 µs", 4: "10 µs", 5: "100 µs", 6: "1 ms", 7: "10 ms"}
 	for e := lo; e <= hi; e++ {
 		x := at(math.Pow(10, e))
 		fmt.Fprintf(&b, `<line class="g" x1="%.1f" y1="%d" x2="%.1f" y2="%d"/><text class="s" x="%.1f" y="%d" text-anchor="middle">%s</text>`+"\n",
-			x, top, x, height-20, x, height-6, duration(math.Pow(10, e)))
+			x, top, x, height-20, x, height-6, axis[e])
 	}
 	y := top
 	for _, p := range shown {

@@ -72,14 +72,6 @@ func quietWorld() *world {
 		Peer: sg.PeerCIDR(netip.MustParsePrefix("192.0.2.0/24"))}})
 }
 
-// prefixes counts the prefixes of all rules.
-func (w *world) prefixes() (n int) {
-	for _, r := range w.rules {
-		n += len(r.sources)
-	}
-	return n
-}
-
 // allows is the reference: the obvious scan of all rules and prefixes. What
 // the generators ask of it has ports.
 func (w *world) allows(f ir.Flow) bool {
