@@ -5,6 +5,7 @@ go 1.26.6
 require (
 	example.com/secgroup v0.0.0
 	github.com/gaissmai/bart v0.30.0
+	github.com/google/gopacket v1.1.19
 	github.com/sirupsen/logrus v1.9.4
 	github.com/slackhq/nebula v1.10.3
 	go4.org/netipx v0.0.0-20231129151722-fdeea329fbba
@@ -24,7 +25,6 @@ require (
 	github.com/flynn/noise v1.1.0 // indirect
 	github.com/go-json-experiment/json v0.0.0-20260214004413-d219187c3433 // indirect
 	github.com/gogo/protobuf v1.3.2 // indirect
-	github.com/google/gopacket v1.1.19 // indirect
 	github.com/miekg/dns v1.1.70 // indirect
 	github.com/miekg/pkcs11 v1.1.2-0.20231115102856-9078ad6b9d4b // indirect
 	github.com/munnerz/goautoneg v0.0.0-20191010083416-a7dc8b61c822 // indirect

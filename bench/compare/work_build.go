@@ -56,6 +56,9 @@ func buildTrials(s scale) []trial {
 	for _, n := range s.sets {
 		l := &lazy{make: func() *world { return setWorld(sg.IPv4, n) }}
 		t := trial{world: l, name: "build/prefixes=" + count(n), about: "a whole policy of one rule from a set"}
+		if n >= 1_000_000 {
+			t.rounds = 3 // seconds each
+		}
 		for _, b := range builders() {
 			if n <= b.prefixes {
 				t.contestants = append(t.contestants, contestant{b.name, opensJob(l.get, b.make)})
