@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"strings"
 	"testing"
 	"time"
 )
@@ -25,7 +26,7 @@ func TestKernel(t *testing.T) {
 		only := tr
 		only.contestants = nil
 		for _, c := range tr.contestants {
-			if c.engine == "kernel conntrack" || c.engine == "nftables linear" || c.engine == "nftables pipapo" {
+			if c.engine == "kernel conntrack" || strings.HasPrefix(c.engine, "nftables ") {
 				only.contestants = append(only.contestants, c)
 				want++
 			}
@@ -34,7 +35,7 @@ func TestKernel(t *testing.T) {
 			kernel = append(kernel, only)
 		}
 	}
-	if want != 4+2+2*2 { // linear of two families, pipapo, two tables
+	if want != 4+2+2+2*2 { // linear of two families, pipapo, a set, two tables
 		t.Errorf("%d contestants", want)
 	}
 	s, err := (&runner{rounds: 1, slice: time.Millisecond, progress: io.Discard}).run(kernel)

@@ -34,6 +34,13 @@ func withKernel(trials []trial, s scale) ([]trial, error) {
 		l := &lazy{make: func() *world { return disjointWorld(n) }}
 		add("deny/v4/rules="+count(n), contestant{"nftables pipapo", opensNft(l, sg.IPv4, pipapoRuleset)})
 	}
+	for _, n := range s.sets {
+		if n <= kernelPrefixes {
+			l := &lazy{make: func() *world { return setWorld(sg.IPv4, n) }}
+			add("set-new/v4/prefixes="+count(n), contestant{"nftables set", opensNftSet(l, true)})
+			add("set-deny/v4/prefixes="+count(n), contestant{"nftables set", opensNftSet(l, false)})
+		}
+	}
 	for _, n := range s.tables {
 		if n <= kernelFlows {
 			add("hit/v4/flows="+count(n), contestant{"kernel conntrack", opensKernelHits(n)})
@@ -42,6 +49,9 @@ func withKernel(trials []trial, s scale) ([]trial, error) {
 	}
 	return trials, nil
 }
+
+// kernelPrefixes is how many prefixes nft is asked to load at most.
+const kernelPrefixes = 100_000
 
 // bareRuleset drops everything where rulesets of the others begin: what a
 // packet costs up to there is subtracted.
@@ -123,20 +133,51 @@ func opensNft(l *lazy, f sg.Family, ruleset func(*world) string) func() (meter, 
 		if err != nil {
 			return nil, err
 		}
-		m := &difference{counter: "dropped", ring: w.opening(denied, hotFlows)}
-		if m.bare, err = newWire(w, bareRuleset); err != nil {
-			return nil, err
-		}
-		if m.wire, err = newWire(w, ruleset(w)); err != nil {
-			m.close()
-			return nil, err
-		}
-		if err := m.agrees(w.opening(allowed, len(allowed))); err != nil {
-			m.close()
-			return nil, err
-		}
-		return m, nil
+		return openDifference(w, ruleset(w), w.opening(denied, hotFlows), w.opening(allowed, len(allowed)))
 	}
+}
+
+// openDifference loads a ruleset that drops the packets of one ring and not
+// those of the other, and sees to it that it does.
+func openDifference(w *world, ruleset string, dropped, passed *ring) (meter, error) {
+	m := &difference{counter: "dropped", ring: dropped}
+	var err error
+	if m.bare, err = newWire(w, bareRuleset); err != nil {
+		return nil, err
+	}
+	if m.wire, err = newWire(w, ruleset); err == nil {
+		err = m.agrees(passed)
+	}
+	if err != nil {
+		m.close()
+		return nil, err
+	}
+	return m, nil
+}
+
+// opensNftSet looks up sources in an interval set: from the set, or from
+// elsewhere. Either are dropped, so that nothing behind the look-up costs more.
+func opensNftSet(l *lazy, inside bool) func() (meter, error) {
+	return func() (meter, error) {
+		defer l.drop()
+		w := l.get()
+		in, out := w.opening(setFlows(w, true), freshFlows), w.opening(setFlows(w, false), freshFlows)
+		if inside {
+			return openDifference(w, setRuleset(w, "counter name dropped drop", "accept"), in, out)
+		}
+		return openDifference(w, setRuleset(w, "accept", "counter name dropped drop"), out, in)
+	}
+}
+
+func setRuleset(w *world, inside, outside string) string {
+	var b strings.Builder
+	b.WriteString("table inet t {\n\tcounter dropped {}\n\tset s { type ipv4_addr; flags interval; auto-merge; elements = {\n")
+	for _, p := range w.rules[0].sources {
+		fmt.Fprintf(&b, "\t\t%v,\n", p)
+	}
+	fmt.Fprintf(&b, "\t} }\n\tchain c { type filter hook prerouting priority -300; policy accept;\n"+
+		"\t\tip saddr @s tcp dport 443 %s\n\t\t%s\n\t}\n}\n", inside, outside)
+	return b.String()
 }
 
 // agrees compares verdicts with the reference: none of allowed is dropped, all

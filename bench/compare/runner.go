@@ -45,7 +45,7 @@ func (r *runner) trial(t *trial, where string) ([]sample, error) {
 	if t.rounds > 0 {
 		rounds = min(rounds, t.rounds)
 	}
-	begun := time.Now()
+	begun := cpu()
 	meters := make([]meter, len(t.contestants))
 	defer func() {
 		for _, m := range meters {
@@ -65,7 +65,7 @@ func (r *runner) trial(t *trial, where string) ([]sample, error) {
 	if r.verify {
 		return nil, nil
 	}
-	prepared := time.Since(begun)
+	prepared := cpu() - begun
 	runtime.GC()
 	var out []sample
 	for round := range rounds {
@@ -81,7 +81,7 @@ func (r *runner) trial(t *trial, where string) ([]sample, error) {
 			}
 		}
 	}
-	fmt.Fprintf(r.progress, "%s: %s: done; prepared in %v, %d rounds in %v\n", where, t.name,
-		prepared.Round(time.Millisecond), rounds, (time.Since(begun) - prepared).Round(time.Millisecond))
+	fmt.Fprintf(r.progress, "%s: %s: done; of CPU %v to prepare, %v for %d rounds\n", where, t.name,
+		prepared.Round(time.Millisecond), (cpu() - begun - prepared).Round(time.Millisecond), rounds)
 	return out, nil
 }

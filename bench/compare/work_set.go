@@ -33,12 +33,7 @@ func setTrials(s scale) []trial {
 func opensSet(m maker, of func() *world, allowed bool) func() (meter, error) {
 	return func() (meter, error) {
 		w := of()
-		var flows []ir.Flow
-		r := rand.New(rand.NewPCG(5, 5))
-		for len(flows) < freshFlows {
-			f := ir.Flow{Protocol: uint8(sg.TCP), Port: 443, Remote: fromSet(r, w.rules[0].sources, allowed)}
-			flows = append(flows, f)
-		}
+		flows := setFlows(w, allowed)
 		e, err := m.make(w, len(flows))
 		if err != nil {
 			return nil, err
@@ -56,6 +51,16 @@ func opensSet(m maker, of func() *world, allowed bool) func() (meter, error) {
 		}
 		return timed(t), e.forget()
 	}
+}
+
+// setFlows are flows to the port of the rule, from addresses of the set or not.
+func setFlows(w *world, inside bool) []ir.Flow {
+	r := rand.New(rand.NewPCG(5, 5))
+	flows := make([]ir.Flow, freshFlows)
+	for i := range flows {
+		flows[i] = ir.Flow{Protocol: uint8(sg.TCP), Port: 443, Remote: fromSet(r, w.rules[0].sources, inside)}
+	}
+	return flows
 }
 
 // fromSet returns a random address of one of the prefixes, or of none: one of
