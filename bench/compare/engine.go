@@ -27,6 +27,9 @@ type maker struct {
 	// What is asked of it, since more would take too long or make no sense:
 	// rules, and prefixes of one rule. The flows are with the variants.
 	rules, prefixes int
+	// twin: another maker's engine, called in another way. What it keeps is not
+	// measured again.
+	twin bool
 }
 
 // variant is an engine that lets in replies of flows that were opened from
@@ -35,30 +38,42 @@ type variant struct {
 	name  string
 	proto sg.Protocol
 	make  func(w *world, flows int) (engine, error)
-	// state: it knows the flows, and refuses replies of others.
-	state bool
+	knows knowledge
 	flows int // at most so many
 }
+
+// knowledge is what an engine has of the flows that were opened.
+type knowledge uint8
+
+const (
+	unseen knowledge = iota // nothing: replies pass whatever was before
+	table                   // they are in a table, but replies of others pass too
+	state                   // replies of others are refused
+)
 
 const unbounded = 1 << 30
 
 // makers are all engines that run in this process.
 func makers() []maker {
 	return []maker{
-		{"secgroup", newSecgroup, []variant{
-			{"secgroup", sg.TCP, newSecgroup, true, unbounded},
-			{"secgroup UDP", sg.UDP, newSecgroup, true, 1_000},
-		}, unbounded, unbounded},
-		{"secgroup batch", newSecgroupBatch, []variant{{"secgroup batch", sg.TCP, newSecgroupBatch, true, unbounded}}, unbounded, unbounded},
-		{"tailscale", newTailscale, []variant{
-			{"tailscale UDP", sg.UDP, newTailscale, true, tailscaleFlows},
-			{"tailscale TCP unseen", sg.TCP, newTailscale, false, 1_000},
-		}, unbounded, unbounded},
-		{"nebula", newNebula, []variant{
-			{"nebula", sg.TCP, newNebula, true, 1_000_000},
-			{"nebula cache", sg.TCP, newNebulaCache, true, 100_000},
-		}, 1_000, 1_000},
-		{"gvisor", newGvisor, []variant{{"gvisor", sg.TCP, newGvisorOpen, false, 100_000}}, unbounded, 1_000},
+		{name: "secgroup", make: newSecgroup, rules: unbounded, prefixes: unbounded, established: []variant{
+			{"secgroup", sg.TCP, newSecgroup, state, unbounded},
+			{"secgroup UDP", sg.UDP, newSecgroup, state, 1_000},
+		}},
+		{name: "secgroup batch", make: newSecgroupBatch, rules: unbounded, prefixes: unbounded, twin: true, established: []variant{
+			{"secgroup batch", sg.TCP, newSecgroupBatch, state, unbounded},
+		}},
+		{name: "tailscale", make: newTailscale, rules: unbounded, prefixes: unbounded, established: []variant{
+			{"tailscale UDP", sg.UDP, newTailscale, state, tailscaleFlows},
+			{"tailscale TCP unseen", sg.TCP, newTailscale, unseen, 1_000},
+		}},
+		{name: "nebula", make: newNebula, rules: 1_000, prefixes: 1_000, established: []variant{
+			{"nebula", sg.TCP, newNebula, state, 1_000_000},
+			{"nebula cache", sg.TCP, newNebulaCache, state, 100_000},
+		}},
+		{name: "gvisor", make: newGvisor, rules: unbounded, prefixes: 1_000, established: []variant{
+			{"gvisor", sg.TCP, newGvisorOpen, table, 100_000},
+		}},
 	}
 }
 

@@ -61,7 +61,7 @@ func TestReplies(t *testing.T) {
 					t.Fatal(err)
 				}
 				o := outbound{v.proto, f, w.local[f], 100}
-				if v.state {
+				if v.knows == state {
 					if err := expect(e, sg.Ingress, o.replies(), false); err != nil {
 						t.Errorf("%s, not opened: %v", v.name, err)
 					}
@@ -75,7 +75,7 @@ func TestReplies(t *testing.T) {
 				if err := e.forget(); err != nil {
 					t.Errorf("%s: %v", v.name, err)
 				}
-				if v.state {
+				if v.knows == state {
 					if err := expect(e, sg.Ingress, o.replies(), false); err != nil {
 						t.Errorf("%s, forgotten: %v", v.name, err)
 					}
@@ -92,7 +92,7 @@ func TestLiarsAreFound(t *testing.T) {
 	for _, accepts := range []bool{false, true} {
 		m := maker{name: "liar", make: func(*world, int) (engine, error) { return liar(accepts), nil }}
 		l := &lazy{make: func() *world { return ruleWorld(10) }}
-		v := variant{"liar", sg.TCP, m.make, true, 100}
+		v := variant{"liar", sg.TCP, m.make, state, 100}
 		for name, open := range map[string]func() (meter, error){
 			"deny": opensDenied(m, l, sg.IPv4), "established": opensReplies(v, quietWorld, sg.IPv4, 100),
 		} {

@@ -47,7 +47,7 @@ func tableTrials(s scale) []trial {
 			}
 			for _, m := range makers() {
 				for _, v := range m.established {
-					if n <= v.flows && (v.state || v.name == "gvisor") {
+					if n <= v.flows && v.knows != unseen {
 						hit.contestants = append(hit.contestants, contestant{v.name, opensReplies(v, quietWorld, f, n)})
 					}
 				}
@@ -69,7 +69,7 @@ func opensReplies(v variant, of func() *world, f sg.Family, n int) func() (meter
 			return nil, err
 		}
 		o := outbound{v.proto, f, w.local[f], n}
-		if v.state {
+		if v.knows == state {
 			if err := strangers(e, w, o); err != nil {
 				return nil, err
 			}

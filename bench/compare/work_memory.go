@@ -58,7 +58,7 @@ func memoryTrials(s scale) []trial {
 	for _, m := range makers() {
 		v := m.established[0]
 		n := min(flows, v.flows)
-		if v.flows < 1_000 || m.name == "secgroup batch" {
+		if v.flows < 1_000 || m.twin { // too few say nothing
 			continue
 		}
 		for f, t := range map[sg.Family]*trial{sg.IPv4: &table, sg.IPv6: &table6} {
@@ -157,7 +157,7 @@ func collectTrials(s scale) []trial {
 	for _, n := range s.tables[len(s.tables)-2:] {
 		t := trial{name: "gc/flows=" + count(n), about: "one garbage collection, CPU of all threads", rounds: memoryRounds}
 		for _, m := range makers() {
-			if v := m.established[0]; v.state && n <= v.flows && m.name != "secgroup batch" {
+			if v := m.established[0]; v.knows == state && n <= v.flows && !m.twin {
 				t.contestants = append(t.contestants, contestant{v.name, opensCollect(v, n)})
 			}
 		}
