@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -137,6 +138,13 @@ func opensNft(l *lazy, f sg.Family, ruleset func(*world) string) func() (meter, 
 	}
 }
 
+// sink ends what a ruleset accepts, behind it: an answer to it, or an error about
+// that, would be counted too.
+const sink = `table inet sink {
+	chain c { type filter hook prerouting priority -299; policy drop; }
+}
+`
+
 // openDifference loads a ruleset that drops the packets of one ring and not
 // those of the other, and sees to it that it does.
 func openDifference(w *world, ruleset string, dropped, passed *ring) (meter, error) {
@@ -145,7 +153,7 @@ func openDifference(w *world, ruleset string, dropped, passed *ring) (meter, err
 	if m.bare, err = newWire(w, bareRuleset); err != nil {
 		return nil, err
 	}
-	if m.wire, err = newWire(w, ruleset); err == nil {
+	if m.wire, err = newWire(w, sink+ruleset); err == nil {
 		err = m.agrees(passed)
 	}
 	if err != nil {
@@ -169,10 +177,11 @@ func opensNftSet(l *lazy, inside bool) func() (meter, error) {
 	}
 }
 
+// setRuleset has the prefixes merged: a set takes none that overlap.
 func setRuleset(w *world, inside, outside string) string {
 	var b strings.Builder
-	b.WriteString("table inet t {\n\tcounter dropped {}\n\tset s { type ipv4_addr; flags interval; auto-merge; elements = {\n")
-	for _, p := range w.rules[0].sources {
+	b.WriteString("table inet t {\n\tcounter dropped {}\n\tset s { type ipv4_addr; flags interval; elements = {\n")
+	for _, p := range sg.MergePrefixes(slices.Clone(w.rules[0].sources)) {
 		fmt.Fprintf(&b, "\t\t%v,\n", p)
 	}
 	fmt.Fprintf(&b, "\t} }\n\tchain c { type filter hook prerouting priority -300; policy accept;\n"+
