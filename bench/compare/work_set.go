@@ -5,6 +5,8 @@ import (
 	"math/rand/v2"
 	"net/netip"
 
+	"github.com/gaissmai/bart"
+
 	"example.com/secgroup/compile/ir"
 	"example.com/secgroup/sg"
 )
@@ -53,12 +55,25 @@ func opensSet(m maker, of func() *world, allowed bool) func() (meter, error) {
 	}
 }
 
-// setFlows are flows to the port of the rule, from addresses of the set or not.
+// setFlows are IPv4 flows to the port of the rule: from random addresses of the
+// set, or from random addresses of 1.0.0.0 to 223.255.255.255 that it lacks. The
+// reference is asked of some of them later.
 func setFlows(w *world, inside bool) []ir.Flow {
 	r := rand.New(rand.NewPCG(5, 5))
+	var has bart.Lite
+	if !inside {
+		for _, p := range w.rules[0].sources {
+			has.Insert(p)
+		}
+	}
 	flows := make([]ir.Flow, freshFlows)
 	for i := range flows {
-		flows[i] = ir.Flow{Protocol: uint8(sg.TCP), Port: 443, Remote: fromSet(r, w.rules[0].sources, inside)}
+		from := fromSet(r, w.rules[0].sources, true)
+		for ok := inside; !ok; ok = !has.Contains(from) {
+			v := r.Uint32()
+			from = netip.AddrFrom4([4]byte{byte(1 + r.IntN(223)), byte(v >> 16), byte(v >> 8), byte(v)})
+		}
+		flows[i] = ir.Flow{Protocol: uint8(sg.TCP), Port: 443, Remote: from}
 	}
 	return flows
 }
