@@ -1,0 +1,2 @@
+// Empty: its presence lets nebulaParse, which is linked by name, be declared
+// without a body.
