@@ -1,7 +1,8 @@
 // Package enforce applies compiled policies to traffic.
 //
-// An Engine decides packets in userspace: decode, source guard, fragments,
-// connection tracking, policy, and an entry for what is accepted. A Backend is
+// An Engine decides packets in userspace: decode, source guard, hygiene and
+// checksums, fragments, connection tracking, policy, and an entry for what is
+// accepted. A Backend is
 // anything that can make a policy effective: the Engine is one, package
 // nftables below has one for the kernel, and package enforcetest tells whether
 // another enforces. A Reconciler keeps backends in step with a policy.Store.

@@ -135,6 +135,9 @@ func transport(l []byte, t *packet.Tuple, h Header) {
 		binary.BigEndian.PutUint16(l[6:], c)
 	case packet.ProtoSCTP:
 		ports()
+		if h.Data > 0 {
+			binary.BigEndian.PutUint32(l[4:], 1) // a verification tag: what follows is no INIT (RFC 9260 8.5.1)
+		}
 		binary.LittleEndian.PutUint32(l[8:], crc32.Checksum(l, crc32.MakeTable(crc32.Castagnoli))) // RFC 9260 A
 	case packet.ProtoICMP, packet.ProtoICMPv6:
 		l[0], l[1] = h.ICMPType, h.ICMPCode

@@ -96,3 +96,30 @@ func ExampleError() {
 	// Output:
 	// true true packet: truncated
 }
+
+// A source that vouches for checksums can have them verified.
+func ExamplePacket_Checksum() {
+	ping := []byte{
+		0x45, 0, 0, 28, 0, 1, 0, 0, 64, 1, 0, 0, 192, 0, 2, 7, 10, 0, 0, 5, // IPv4
+		8, 0, 0xf7, 0xfd, 0, 1, 0, 1, // echo request
+	}
+	var p packet.Packet
+	if err := packet.Decode(ping, &p); err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(p.Checksum(ping), packet.ChecksumIPv4(ping))
+	// Output: true false
+}
+
+// What no honest packet has is no error, but can be told.
+func ExampleOddity() {
+	routed := []byte{
+		0x46, 0, 0, 24, 0, 1, 0, 0, 64, 47, 0, 0, 192, 0, 2, 7, 10, 0, 0, 5, // IPv4
+		131, 3, 4, 0, // loose source route
+	}
+	var p packet.Packet
+	err := packet.Decode(routed, &p)
+	fmt.Println(err, p.Odd.Has(packet.OddSourceRoute), p.Odd.Has(packet.OddOptions))
+	// Output: <nil> true false
+}
