@@ -349,6 +349,9 @@ func TestMatcherIsEval(t *testing.T) {
 			p, q := m.Program(), m2.Program()
 			for _, id := range ifaceIDs {
 				i, ok := m2.Interface(id)
+				for _, d := range append(directions, 0) {
+					checkBatch(t, m2, i.Index, d, questions[n:])
+				}
 				for k := n; k < len(questions); k += step {
 					f := questions[k]
 					for _, d := range directions {
@@ -374,6 +377,20 @@ func TestMatcherIsEval(t *testing.T) {
 			snapshot, m = next, m2
 		}
 	})
+}
+
+// checkBatch: a batch is its flows, one by one.
+func checkBatch(t *rapid.T, m *compile.Matcher, index uint32, d sg.Direction, flows []ir.Flow) {
+	flows = flows[:min(len(flows), 130)]
+	out := make([]ir.Verdict, len(flows)+1)
+	require.Equal(t, len(flows), m.MatchBatch(index, d, flows, out))
+	require.Equal(t, 3, m.MatchBatch(index, d, flows, out[:3]))
+	for i, f := range flows {
+		if v := m.Match(index, d, f); v != out[i] {
+			require.Equal(t, v, out[i], "%v %+v", d, f)
+		}
+	}
+	require.Zero(t, out[len(flows)])
 }
 
 // TestRuleEdits: what is compiled anew after the edit of a rule among others

@@ -56,17 +56,20 @@ func validateRules(errs *Errors, field string, rules []Rule) {
 	ids := make(map[RuleID]int, len(rules))
 	keys := make(map[Rule]int, len(rules))
 	for i, r := range rules {
-		path := fmt.Sprintf("%s[%d]", field, i)
-		errs.Merge(path, r.Validate())
+		path := func() string { return fmt.Sprintf("%s[%d]", field, i) } // of faults only: there are many rules
+		if err := r.Validate(); err != nil {
+			errs.Merge(path(), err)
+		}
 		if first, dup := ids[r.ID]; dup && r.ID != "" {
-			errs.Add(path+".id", string(r.ID), ErrDuplicate, fmt.Sprintf("as %s[%d]", field, first))
+			errs.Add(path()+".id", string(r.ID), ErrDuplicate, fmt.Sprintf("as %s[%d]", field, first))
 		} else {
 			ids[r.ID] = i
 		}
-		if first, dup := keys[r.Key()]; dup {
-			errs.Add(path, nil, ErrDuplicate, fmt.Sprintf("same traffic as rule %q", rules[first].ID))
+		key := r.Key()
+		if first, dup := keys[key]; dup {
+			errs.Add(path(), nil, ErrDuplicate, fmt.Sprintf("same traffic as rule %q", rules[first].ID))
 		} else {
-			keys[r.Key()] = i
+			keys[key] = i
 		}
 	}
 }

@@ -97,14 +97,22 @@ func (e *editor) putGroup(g *sg.Group) {
 		return
 	}
 	e.groups[g.ID] = true
+	rules := g.Rules // that are new
 	if old, ok := e.next.groups.Get(g.ID); ok {
 		if equalGroups(old, g) {
 			return
 		}
-		e.forgetGroup(old)
+		gone := old.Rules
+		for len(rules) > 0 && len(gone) > 0 && rules[0].Peer == gone[0].Peer {
+			rules, gone = rules[1:], gone[1:]
+		}
+		for len(rules) > 0 && len(gone) > 0 && rules[len(rules)-1].Peer == gone[len(gone)-1].Peer {
+			rules, gone = rules[:len(rules)-1], gone[:len(gone)-1]
+		}
+		e.forgetGroup(old, gone)
 	}
 	e.next.groups.Set(g.ID, g)
-	for _, r := range g.Rules {
+	for _, r := range rules {
 		if ref, ok := target(r.Peer); ok {
 			ref.from = g.ID
 			n, _ := e.next.refs.Get(ref)
@@ -119,9 +127,10 @@ func (e *editor) putGroup(g *sg.Group) {
 	e.done = append(e.done, PutGroup{g})
 }
 
-// forgetGroup takes back what putGroup noted beside the group itself.
-func (e *editor) forgetGroup(old *sg.Group) {
-	for _, r := range old.Rules {
+// forgetGroup takes back what putGroup noted beside the group itself, of its
+// rules for those in gone.
+func (e *editor) forgetGroup(old *sg.Group, gone []sg.Rule) {
+	for _, r := range gone {
 		if ref, ok := target(r.Peer); ok {
 			ref.from = old.ID
 			if n, _ := e.next.refs.Get(ref); n > 1 {
@@ -181,7 +190,7 @@ func (e *editor) deleteGroup(id sg.GroupID) {
 	if e.next.profile.OnReferenced == sg.Cascade {
 		e.cascade(id)
 	}
-	e.forgetGroup(old)
+	e.forgetGroup(old, old.Rules)
 	e.next.groups.Delete(id)
 	e.groups[id] = true
 	e.done = append(e.done, DeleteGroup{id})

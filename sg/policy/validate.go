@@ -166,8 +166,10 @@ func (e *editor) group(g *sg.Group) {
 			}
 		}
 	}
-	for i, r := range g.Rules {
-		e.rule(fmt.Sprintf("%s.rules[%d]", path, i), g, r)
+	for i := range g.Rules {
+		if r := &g.Rules[i]; p.RequireFamily || r.Peer.Kind() == sg.PeerIsGroup || r.Peer.Kind() == sg.PeerIsSet {
+			e.rule(fmt.Sprintf("%s.rules[%d]", path, i), g, *r)
+		}
 	}
 }
 

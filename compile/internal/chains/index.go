@@ -86,8 +86,7 @@ func (x *Index) Any(family int, key uint32) (hit services.Hit, decided bool) {
 // class c. Multi has the selectors of each class.
 func (x *Index) Peer(family int, c classes.Class, key uint32, multi Sets) services.Hit {
 	s := &x.sides[family]
-	r, ok := s.lists.Get(c)
-	if ok {
+	if r := s.lists.Get(c); r != 0 {
 		return s.words.Find(services.Ref(r), key)
 	}
 	if c&classes.Single != 0 {
@@ -102,7 +101,7 @@ type Sets interface{ At(uint32) []ir.SelectorNum }
 // walk asks each selector of c.
 func (x *Index) walk(s *side, c classes.Class, key uint32, multi Sets) (hit services.Hit) {
 	for _, sel := range multi.At(c) {
-		if r, ok := s.lists.Get(classes.Single | classes.Class(sel)); ok {
+		if r := s.lists.Get(classes.Single | classes.Class(sel)); r != 0 {
 			hit = x.order.Both(hit, s.words.Find(services.Ref(r), key))
 		}
 	}

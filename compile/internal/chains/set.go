@@ -276,7 +276,7 @@ func (s *Set) Classes(f int, made []classes.Class, dropped []classes.Dropped) {
 	for _, d := range dropped {
 		for _, sel := range d.Set {
 			for _, c := range s.users[sel] {
-				if _, has := c.sides[f].lists.Get(d.Class); has {
+				if c.sides[f].lists.Get(d.Class) != 0 {
 					s.touch(c)
 					c.sides[f].lists.Delete(d.Class)
 				}
@@ -313,6 +313,7 @@ func (s *Set) Settle() []*Chain {
 		if c.size == 0 {
 			for f := range c.sides {
 				c.sides[f].words.Clip()
+				c.sides[f].lists.Pack()
 			}
 			c.size = c.sides[0].words.Len() + c.sides[1].words.Len()
 		}

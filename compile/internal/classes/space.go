@@ -82,7 +82,7 @@ func (s *Space) Settle() {
 	s.queue = nil
 	switch {
 	case len(turns) == 0:
-	case len(turns) > 32 && len(turns) > s.store.n/16 || s.flat.Stale():
+	case len(turns) > s.store.n/16 || s.flat.Stale():
 		s.rebuild(turns)
 	default:
 		s.edit(turns)

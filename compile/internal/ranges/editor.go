@@ -54,7 +54,7 @@ func (e *Editor) Map() *Map {
 
 // Stale reports whether so much was replaced that the map should be built
 // whole.
-func (e *Editor) Stale() bool { return e.grown > e.size+4096 }
+func (e *Editor) Stale() bool { return e.grown > 2*e.size+1024 }
 
 // Build replaces everything: runs covers the domain from 0. Deep values in it
 // are those that Nested returned since Reset.

@@ -55,6 +55,20 @@ func (f function) within(first, last uint64) []Run {
 }
 
 func (f function) check(t require.TestingT, m *Map, domain uint64) {
+	for rest := f; len(rest) > 0; {
+		k := min(len(rest), BatchMax)
+		keys, values := make([]uint64, k), make([]Value, k)
+		for i := range keys {
+			keys[i] = rest[i].Start
+		}
+		m.FindAll(keys, values)
+		for i := range keys {
+			if values[i] != rest[i].Value {
+				require.Equal(t, rest[i].Value, values[i], "%#x in %v", keys[i], f)
+			}
+		}
+		rest = rest[k:]
+	}
 	for _, r := range f {
 		for _, k := range []uint64{r.Start - 1, r.Start, r.Start + 1} {
 			if k &= domain; f.at(k) != m.Find(k) {
@@ -121,6 +135,9 @@ func TestNested(t *testing.T) {
 	e.Build([]Run{{0, 1}, {100, v}, {101, 2}})
 	m := e.Map()
 	ask := func(m *Map) []Value {
+		list := make([]Value, 5)
+		m.FindAll2([]uint64{99, 100, 100, 100, 101}, []uint64{5, 1<<63 - 1, 1 << 63, 1<<63 + 4, 0}, list)
+		require.Equal(t, list, []Value{m.Find2(99, 5), m.Find2(100, 1<<63-1), m.Find2(100, 1<<63), m.Find2(100, 1<<63+4), m.Find2(101, 0)})
 		return []Value{m.Find2(99, 5), m.Find2(100, 1<<63-1), m.Find2(100, 1<<63), m.Find2(100, 1<<63+4), m.Find2(101, 0)}
 	}
 	require.Equal(t, []Value{1, 7, 8, 8, 2}, ask(m))
