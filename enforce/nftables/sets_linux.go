@@ -24,6 +24,10 @@ const flushAt = 1 << 20
 // fill makes a set and puts elements into it, in as many transactions as it
 // takes, and checks that all arrived.
 func (k *kernel) fill(name string, f sg.Family, comment string, elements iter.Seq[netip.Addr]) error {
+	return k.unheard(func() error { return k.fillUnheard(name, f, comment, elements) })
+}
+
+func (k *kernel) fillUnheard(name string, f sg.Family, comment string, elements iter.Seq[netip.Addr]) error {
 	t := new(transaction)
 	keyType, keyLen := uint32(keyTypeIPv4), uint32(4)
 	if f == sg.IPv6 {

@@ -32,8 +32,7 @@ func watch(table string) (*watcher, error) {
 	if unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, wanted) != nil {
 		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, wanted)
 	}
-	const group = 7 // NFNLGRP_NFTABLES
-	if err := unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK, Groups: 1 << (group - 1)}); err != nil {
+	if err := unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK, Groups: 1 << (unix.NFNLGRP_NFTABLES - 1)}); err != nil {
 		_ = unix.Close(fd)
 		return nil, os.NewSyscallError("bind", err)
 	}
@@ -99,6 +98,40 @@ func (k *kernel) listen() moment {
 	}
 	k.w.hear()
 	return moment{k.w.count, k.w.losses, true}
+}
+
+// unheard runs f, which commits, without listening: where nobody does the kernel
+// need not tell of every element. Afterwards all is known if f alone changed
+// the ruleset meanwhile.
+func (k *kernel) unheard(f func() error) error {
+	if k.w == nil {
+		return f()
+	}
+	before, err := k.generation()
+	if err != nil {
+		return err
+	}
+	commits := k.commits
+	k.w.heard(before)
+	if unix.SetsockoptInt(k.w.fd, unix.SOL_NETLINK, unix.NETLINK_DROP_MEMBERSHIP, unix.NFNLGRP_NFTABLES) != nil {
+		return f()
+	}
+	failed := f()
+	if err := unix.SetsockoptInt(k.w.fd, unix.SOL_NETLINK, unix.NETLINK_ADD_MEMBERSHIP, unix.NFNLGRP_NFTABLES); err != nil {
+		return errors.Join(failed, os.NewSyscallError("setsockopt", err))
+	}
+	after, err := k.generation()
+	own := k.commits - commits
+	if failed != nil || err != nil || after-before != own {
+		k.w.lost = true
+		k.w.losses++
+		return errors.Join(failed, err)
+	}
+	if own > 0 {
+		k.w.last, k.w.own, k.w.any = after, after, true
+		k.w.count += int(own)
+	}
+	return nil
 }
 
 // heard waits until it knows everything up to a generation: who asks for the
