@@ -77,7 +77,10 @@ func (s *shardState) inFlight(e *entry, id uint32, from Side, seq uint32) bool {
 	}
 	w, d := s.window(id), e.dir(from)
 	snd, rcv := &w.of[d], &w.of[d^1]
-	if w.lastSeg == segSyn && w.lastDir == d && seq == w.lastEnd-1 {
+	switch {
+	case snd.maxWin == 0:
+		return true // its own numbers were never seen: it has not sent its SYN
+	case w.lastSeg == segSyn && w.lastDir == d && seq == w.lastEnd-1:
 		return true // a SYN in the middle that was let through: TCP-25
 	}
 	una := snd.end
