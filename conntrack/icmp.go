@@ -80,7 +80,10 @@ func (s *shard) inFlight(e *entry, id uint32, from Side, seq uint32) bool {
 	s.atTCP(id).load(&c)
 	d := e.dir(from)
 	snd, rcv := &c.of[d], &c.of[d^1]
-	if c.lastSeg == segSyn && c.lastDir == d && seq == c.lastEnd-1 {
+	switch {
+	case snd.maxWin == 0:
+		return true // its own numbers were never seen: it has not sent its SYN
+	case c.lastSeg == segSyn && c.lastDir == d && seq == c.lastEnd-1:
 		return true // a SYN in the middle that was let through: TCP-25
 	}
 	una := snd.end

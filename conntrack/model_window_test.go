@@ -195,5 +195,5 @@ func (h *modelTCP) inFlight(d Dir, seq uint32) bool {
 	}
 	n := near(seq, me.said)
 	thrown := h.last.kind == segSyn && h.last.from == d && seq == h.last.rawEnd-1
-	return thrown || acked-max(it.window, 1) <= n && n <= me.said
+	return !me.opened || thrown || acked-max(it.window, 1) <= n && n <= me.said
 }

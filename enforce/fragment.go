@@ -40,14 +40,20 @@ func (p *Port) bookFragment(st *portState, pkt *packet.Packet, v ir.Verdict) {
 }
 
 // keep keeps a fragment whose first one is not known, if there is room. It asks
-// the table once more with the lock held: a first fragment that passes meanwhile
-// either is known then, or finds what is kept.
+// the table once more, with the lock held and after it has said that it waits: a
+// first fragment that passes meanwhile either is known then, or sees that
+// somebody waits, and finds what is kept once it has the lock.
 func (p *Port) keep(h *hold, st *portState, now conntrack.Time, d sg.Direction, pkt *packet.Packet, b []byte) (conntrack.FragVerdict, conntrack.Mark, bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	p.expireHeld(h, now)
+	h.waiting.Add(1)
 	got, mark := p.engine.table.TrackFragment(now, st.frags, side(d), pkt)
-	return got, mark, got == conntrack.FragUnknown && h.add(now, st.frags, side(d), pkt, b)
+	if got == conntrack.FragUnknown && h.add(now, st.frags, side(d), pkt, b) {
+		return got, mark, true
+	}
+	h.waiting.Add(-1)
+	return got, mark, false
 }
 
 // commitFirst records the verdict on a first fragment for the others, those that

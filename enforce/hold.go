@@ -87,7 +87,7 @@ func (p *Port) Release(d sg.Direction, dst []byte) (int, ir.Verdict) {
 // hold is what a Port keeps back.
 type hold struct {
 	timeout time.Duration
-	waiting atomic.Int32    // fragments in order
+	waiting atomic.Int32    // fragments in order, or about to be
 	ready   [2]atomic.Int32 // of them released, by side
 
 	mu    sync.Mutex // guards what follows; the table's fragment cache may be locked under it
@@ -147,7 +147,6 @@ func (h *hold) add(now conntrack.Time, z conntrack.Zone, s conntrack.Side, pkt *
 	id := h.spare[last]
 	h.spare = h.spare[:last]
 	h.order = append(h.order, id)
-	h.waiting.Add(1)
 	k := &h.kept[id]
 	*k = kept{pkt: *pkt, side: s, zone: z, since: now, size: len(b), cell: h.free}
 	for end := -1; ; {
