@@ -139,18 +139,29 @@ func (l *look) tcp() string {
 // reassembled, came in pieces before.
 func (l *look) fragmentedBefore() bool {
 	for i := range l.k {
-		if n, _ := nameOf(l.tr.steps[i].b); n != "" && l.done[i] >= 0 && l.tr.steps[i].cluster == l.tr.steps[l.k].cluster {
+		p := &l.decoded[i]
+		if n, _ := nameOf(l.tr.steps[i].b); n != "" && l.done[i] >= 0 && p.Tuple.Proto == packet.ProtoTCP && l.sameEnds(&p.Tuple) {
 			return true
 		}
 	}
 	return false
 }
 
+// sameEnds reports whether a packet travels between the ends of this one, or of
+// the one that it quotes.
+func (l *look) sameEnds(t *packet.Tuple) bool {
+	of := l.p.Tuple
+	if l.p.Inner.Tuple.Family != 0 {
+		of = l.p.Inner.Tuple
+	}
+	return t.Src == of.Src && t.Dst == of.Dst || t.Src == of.Dst && t.Dst == of.Src
+}
+
 // routedBefore reports whether an IPv4 packet with options, which Linux reads
 // when it has tracked the packet already, was refused by both before.
 func (l *look) routedBefore() bool {
 	for i, s := range l.tr.steps[:l.k] {
-		if s.cluster == l.tr.steps[l.k].cluster && !l.r.kernel[i] && len(s.b) > 20 && s.b[0]>>4 == 4 && s.b[0]&15 > 5 {
+		if !l.r.kernel[i] && l.sameEnds(&l.decoded[i].Tuple) && len(s.b) > 20 && s.b[0]>>4 == 4 && s.b[0]&15 > 5 {
 			return true
 		}
 	}
@@ -323,16 +334,35 @@ func (l *look) isTCP() bool {
 	return l.p.Tuple.Proto == packet.ProtoTCP || l.p.Inner.Tuple.Proto == packet.ProtoTCP
 }
 
-// resetBefore reports whether the service refused the connection by a RST.
+// resetBefore reports whether a RST ended the connection while it opened.
 func (l *look) resetBefore() bool {
 	for _, i := range l.flow() {
 		e := l.entries[i]
-		if i < l.k && e != nil && e.Status == conntrack.StatusSynSent && l.passed(i) && l.decoded[i].Flags&packet.RST != 0 &&
-			(e.OrigSide == conntrack.Remote) != l.tr.steps[i].in {
+		if i < l.k && e != nil && e.Status < conntrack.StatusEstablished && l.passed(i) && l.decoded[i].Flags&packet.RST != 0 {
 			return true
 		}
 	}
 	return false
+}
+
+// crossedAgain reports whether the client of a simultaneous open sent another
+// SYN, and the service a SYN-ACK.
+func (l *look) crossedAgain() bool {
+	stage := 0
+	for _, i := range l.flow() {
+		e, flags := l.entries[i], l.decoded[i].Flags&(packet.SYN|packet.ACK|packet.RST|packet.FIN)
+		if i == l.k || e == nil || !l.passed(i) {
+			continue
+		}
+		client := (e.OrigSide == conntrack.Remote) == l.tr.steps[i].in
+		switch {
+		case stage == 0 && e.Status == conntrack.StatusSynSent2,
+			stage == 1 && client && flags == packet.SYN,
+			stage == 2 && !client && flags == packet.SYN|packet.ACK:
+			stage++
+		}
+	}
+	return stage == 3
 }
 
 // refusedSyn reports whether another attempt of the client was refused by the
@@ -349,11 +379,12 @@ func (l *look) refusedSyn() bool {
 }
 
 // acknowledges reports whether the acknowledgement field of the segment is the
-// number behind an ACK of the other side.
+// number behind an ACK or a SYN that passed.
 func (l *look) acknowledges() bool {
 	for _, i := range l.flow() {
 		q := &l.decoded[i]
-		if i < l.k && l.passed(i) && l.tr.steps[i].in != l.in && q.Flags&packet.ACK != 0 && q.Seq+q.Data == l.p.Ack {
+		end := q.Seq + q.Data + uint32(q.Flags&packet.SYN/packet.SYN)
+		if i < l.k && l.passed(i) && q.Flags&(packet.ACK|packet.SYN) != 0 && end == l.p.Ack {
 			return true
 		}
 	}
