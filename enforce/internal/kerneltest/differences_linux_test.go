@@ -207,6 +207,9 @@ var differences = []difference{
 
 // consequences are those of an earlier packet, for TCP that has no other name.
 var consequences = []difference{
+	{"TCP-19: another attempt without options offers none; Linux keeps what the one before offered (nf_conntrack_proto_tcp.c: tcp_options)", func(l *look) bool {
+		return l.plainRetry()
+	}},
 	{"router: Linux tracks an IPv4 packet before it reads its options, and then refuses it", func(l *look) bool {
 		return l.routedBefore()
 	}},
