@@ -126,6 +126,14 @@ var differences = []difference{
 		n, proto := l.quoted()
 		return l.stricter && l.engine.Reason == ir.ReasonInvalidState && l.p.IsICMPError() && 4 <= n && n < 8 && proto != 0
 	}},
+	{"ICMP-12: node information (RFC 4620) is judged by the rules; Linux tracks its queries and answers (icmpv6_new)", func(l *look) bool {
+		typ := l.p.ICMPType
+		if n, proto := l.quoted(); proto == packet.ProtoICMPv6 && n > 0 {
+			d := l.l4()
+			typ = d[len(d)-n]
+		}
+		return l.stricter && l.p.Tuple.Proto == packet.ProtoICMPv6 && (typ == 139 || typ == 140)
+	}},
 	{"ICMP-03: an error about a reply that was never sent", func(l *look) bool {
 		e := l.entries[l.k]
 		return l.stricter && l.engine.Reason == ir.ReasonInvalidState && l.p.IsICMPError() && e != nil && !e.SeenReply && e.Orig.Reverse() == l.p.Inner.Tuple
