@@ -17,7 +17,8 @@ type difference struct {
 	is   func(l *look) bool
 }
 
-// differences are all of them but those of TCP, which reason names.
+// differences are all of them but those of TCP, which reason names, and their
+// consequences.
 var differences = []difference{
 	// What the engine refuses as malformed and Linux forwards.
 	{"EXT-02: more than 8 extension headers", malformed(func(l *look) bool {
@@ -67,11 +68,8 @@ var differences = []difference{
 		}
 		return false
 	}},
-	{"FRAG-03: pieces pass until the datagram contradicts itself; Linux holds them, and its first pieces too", func(l *look) bool {
-		return !l.stricter && l.fragment() && l.done[l.k] < 0 && len(l.siblings()) > 0
-	}},
-	{"FRAG: passes at once what Linux holds for ever, its rest never comes", func(l *look) bool {
-		return !l.stricter && l.fragment() && l.done[l.k] < 0 && len(l.siblings()) == 0
+	{"FRAG: passes at once what Linux holds; its datagram is never complete, for it lacks a piece or contradicts itself", func(l *look) bool {
+		return !l.stricter && l.fragment() && l.done[l.k] < 0
 	}},
 	{"FRAG-06: a piece that comes before the first one is not held", func(l *look) bool {
 		if !l.stricter || l.engine.Reason != ir.ReasonFragment || l.done[l.k] < 0 {
@@ -127,6 +125,14 @@ var differences = []difference{
 	{"ICMP-06: an error must quote 64 bits of the transport header (RFC 792); Linux takes 32", func(l *look) bool {
 		n, proto := l.quoted()
 		return l.stricter && l.engine.Reason == ir.ReasonInvalidState && l.p.IsICMPError() && 4 <= n && n < 8 && proto != 0
+	}},
+	{"ICMP-12: node information (RFC 4620) is judged by the rules; Linux tracks its queries and answers (icmpv6_new)", func(l *look) bool {
+		typ := l.p.ICMPType
+		if n, proto := l.quoted(); proto == packet.ProtoICMPv6 && n > 0 {
+			d := l.l4()
+			typ = d[len(d)-n]
+		}
+		return l.stricter && l.p.Tuple.Proto == packet.ProtoICMPv6 && (typ == 139 || typ == 140)
 	}},
 	{"ICMP-03: an error about a reply that was never sent", func(l *look) bool {
 		e := l.entries[l.k]
@@ -188,28 +194,38 @@ var differences = []difference{
 		return !l.stricter && l.p.Tuple.Proto == packet.ProtoTCP && e != nil && e.Status == conntrack.StatusSynSent && (e.OrigSide == conntrack.Remote) != l.in &&
 			l.p.Flags&(packet.RST|packet.ACK) == packet.RST|packet.ACK && l.p.SACK != l.p.Ack
 	}},
-	{"a RST without ACK acknowledges nothing; Linux reads the field all the same", func(l *look) bool {
+	{"a RST answers an ACK of the other side; to Linux also one of its own side, and without the flag", func(l *look) bool {
 		e := l.entries[l.k]
-		return l.stricter && l.p.Tuple.Proto == packet.ProtoTCP && l.engine.Reason == ir.ReasonInvalidState && e != nil && e.Status < conntrack.StatusEstablished &&
-			l.p.Flags&(packet.RST|packet.ACK) == packet.RST && l.acknowledges()
+		return l.stricter && l.p.Tuple.Proto == packet.ProtoTCP && l.engine.Reason == ir.ReasonInvalidState && e != nil &&
+			l.p.Flags&packet.RST != 0 && l.acknowledges()
 	}},
-	{"OPEN-2: the window of who refused a SYN by a RST is not known from the RST (nf_conntrack_proto_tcp.c: tcp_in_window)", func(l *look) bool {
+	{"OPEN-2: the window of a connection that a RST refused is not Linux's (nf_conntrack_proto_tcp.c: tcp_in_window)", func(l *look) bool {
 		e := l.entries[l.k]
-		return !l.stricter && l.p.Tuple.Proto == packet.ProtoTCP && e != nil && e.Status == conntrack.StatusClose && (e.OrigSide == conntrack.Remote) != l.in && l.resetBefore()
+		return !l.stricter && l.p.Tuple.Proto == packet.ProtoTCP && e != nil && e.Status == conntrack.StatusClose && l.engine.Reason == ir.ReasonEstablished && l.resetBefore()
 	}},
-	{"router: Linux tracks an IPv4 packet before it reads its options, and then refuses it", func(l *look) bool {
-		return l.isTCP() && l.routedBefore()
+	{"OPEN-4: a SYN-ACK in a simultaneous open that answers a SYN that was let through (nf_conntrack_proto_tcp.c: nf_conntrack_tcp_packet, TCP_CONNTRACK_IGNORE)", func(l *look) bool {
+		return !l.stricter && l.p.Tuple.Proto == packet.ProtoTCP && l.engine.Reason == ir.ReasonEstablished && l.crossedAgain()
 	}},
 	{"TCP-25: a SYN inside a connection is judged by the rules of today", func(l *look) bool {
 		e := l.entries[l.k]
 		return l.stricter && l.p.Tuple.Proto == packet.ProtoTCP && e != nil && l.p.Flags&(packet.SYN|packet.ACK|packet.RST|packet.FIN) == packet.SYN &&
 			(l.engine.Reason == ir.ReasonNoRule || l.engine.Reason == ir.ReasonEmptyDirection) && (e.OrigSide == conntrack.Remote) == l.in
 	}},
+}
+
+// consequences are those of an earlier packet, for TCP that has no other name.
+var consequences = []difference{
+	{"TCP-19: another attempt without options offers none; Linux keeps what the one before offered (nf_conntrack_proto_tcp.c: tcp_options)", func(l *look) bool {
+		return l.plainRetry()
+	}},
+	{"router: Linux tracks an IPv4 packet before it reads its options, and then refuses it", func(l *look) bool {
+		return l.routedBefore()
+	}},
 	{"OPEN-3: a SYN that the rules of today refuse is remembered all the same (SEM-10; enforce: Port.known)", func(l *look) bool {
 		return l.p.Tuple.Proto == packet.ProtoTCP && l.refusedSyn()
 	}},
 	{"FRAG: of a fragmented segment the length is not known at its first piece", func(l *look) bool {
-		return l.isTCP() && (l.p.Fragment || l.fragmentedBefore())
+		return l.p.Fragment || l.fragmentedBefore()
 	}},
 }
 
@@ -240,9 +256,18 @@ func (l *look) name() string {
 			return d.name
 		}
 	}
-	about := l.p.Inner.Tuple.Proto == packet.ProtoTCP
-	if l.err == nil && l.p.L4 != 0 && (l.p.Tuple.Proto == packet.ProtoTCP || about) {
-		return l.tcp()
+	if !l.isTCP() {
+		return ""
+	}
+	if l.err == nil && l.p.L4 != 0 {
+		if name := l.tcp(); name != "" {
+			return name
+		}
+	}
+	for _, d := range consequences {
+		if d.is(l) {
+			return d.name
+		}
 	}
 	return ""
 }

@@ -12,7 +12,7 @@
 // nft, rule by rule, behind "ct state invalid drop" and "ct state
 // established,related accept"; it does not come from the renderer of package
 // nftables. Under a change of policy Linux lets connections go on, so the engine
-// runs under sg.Keep.
+// runs under sg.Keep, and under sg.Revalidate where a policy only grows.
 //
 // A difference must have a name in the table of differences, or it fails the
 // test and is shown with the shortest walk that leads to it: packets go first,
@@ -33,5 +33,6 @@
 //
 //	go test ./enforce/internal/kerneltest -run TestPolicies -v -timeout 1h -rounds 100 -collect 10
 //
-// writes the shortest walk to each difference that it finds, out of ten.
+// makes testdata/differences.txt anew: an example that is no difference any more
+// goes, and the shortest walk to each difference comes, out of ten.
 package kerneltest

@@ -43,18 +43,44 @@ func parseExamples(s string) examples {
 
 func (e examples) text() string {
 	var s strings.Builder
-	s.WriteString("# The shortest walk that was found to every difference between the engine and\n# Linux. TestDifferences plays them; go test -run TestPolicies -collect 20 finds\n# others. Format: see trial.text.\n")
+	s.WriteString("# The shortest walk that was found to every difference between the engine and\n# Linux: see doc.go, and trial.text for the format.\n")
 	for _, name := range slices.Sorted(maps.Keys(e)) {
 		fmt.Fprintf(&s, "\n## %s\n%s", name, e[name])
 	}
 	return s.String()
 }
 
-// write replaces the examples in the file by those of the same name.
-func (e examples) write() error {
-	all := parseExamples(recorded)
-	maps.Copy(all, e)
+// write makes the file anew: of the examples in it those that still are, and e
+// where it is shorter.
+func (e examples) write(j *judge) error {
+	all := examples{}
+	for name, text := range parseExamples(recorded) {
+		if now, _, err := j.play(text); err != nil {
+			return err
+		} else if now == name {
+			all.add(name, text)
+		}
+	}
+	for name, text := range e {
+		all.add(name, text)
+	}
 	return os.WriteFile(differencesFile, []byte(all.text()), 0o644)
+}
+
+// play plays an example and returns the name of the first difference, "" if
+// there is none, and all as text.
+func (j *judge) play(text string) (name, now string, err error) {
+	tr, _, err := parseTrial(text)
+	if err != nil {
+		return "", "", err
+	}
+	r := j.judge([]trial{tr})[0]
+	for k := range tr.steps {
+		if (r.engine[k].Action == sg.Accept) != r.kernel[k] {
+			return j.look(tr, r, k).name(), tr.text(&r), nil
+		}
+	}
+	return "", tr.text(&r), nil
 }
 
 // TestDifferences plays the shortest walk to every difference. One that is no
@@ -63,22 +89,23 @@ func TestDifferences(t *testing.T) {
 	j := newJudge(t)
 	for name, text := range parseExamples(recorded) {
 		t.Run(name, func(t *testing.T) {
+			is, now, err := j.play(text)
+			require.NoError(t, err)
+			require.Equal(t, name, is, now)
 			tr, want, err := parseTrial(text)
 			require.NoError(t, err)
-			r := j.judge([]trial{tr})[0]
-			var got, names []string
-			for k := range tr.steps {
-				got = append(got, r.verdicts(k))
-				if (r.engine[k].Action == sg.Accept) != r.kernel[k] {
-					names = append(names, j.look(tr, r, k).name())
-				}
-			}
-			require.Equal(t, want, got, "kernel and engine, by packet: %s", tr.text(&r))
-			require.NotEmpty(t, names, "no difference any more")
-			require.Equal(t, name, names[0])
+			require.Equal(t, want, j.verdicts(tr), "kernel and engine, by packet:\n%s", now)
 			tr.batch = !tr.batch
-			require.Equal(t, got, j.verdicts(tr), "batch %v", tr.batch)
+			require.Equal(t, want, j.verdicts(tr), "batch %v", tr.batch)
 		})
+	}
+}
+
+// TestExamples: every difference of the tables has an example.
+func TestExamples(t *testing.T) {
+	have := parseExamples(recorded)
+	for _, d := range slices.Concat(differences, consequences) {
+		require.NotEmpty(t, have[d.name], d.name)
 	}
 }
 

@@ -42,8 +42,9 @@ func (g random) newFlow(n int, p rules) *flow {
 		if r.ported() && !g.oneIn(6) {
 			service = pick(g.Rand, r.first-1, r.first, r.first, r.first, r.last, r.last, r.last, r.last+1)
 		}
-		if r.peer.IsValid() {
-			peer, six = r.peer, r.peer.Addr().Is6()
+		if list := r.peers(); len(list) > 0 {
+			peer = pick(g.Rand, list...)
+			six = peer.Addr().Is6()
 		}
 	}
 	for proto < 0 {

@@ -139,18 +139,29 @@ func (l *look) tcp() string {
 // reassembled, came in pieces before.
 func (l *look) fragmentedBefore() bool {
 	for i := range l.k {
-		if n, _ := nameOf(l.tr.steps[i].b); n != "" && l.done[i] >= 0 && l.tr.steps[i].cluster == l.tr.steps[l.k].cluster {
+		p := &l.decoded[i]
+		if n, _ := nameOf(l.tr.steps[i].b); n != "" && l.done[i] >= 0 && p.Tuple.Proto == packet.ProtoTCP && l.sameEnds(&p.Tuple) {
 			return true
 		}
 	}
 	return false
 }
 
+// sameEnds reports whether a packet travels between the ends of this one, or of
+// the one that it quotes.
+func (l *look) sameEnds(t *packet.Tuple) bool {
+	of := l.p.Tuple
+	if l.p.Inner.Tuple.Family != 0 {
+		of = l.p.Inner.Tuple
+	}
+	return t.Src == of.Src && t.Dst == of.Dst || t.Src == of.Dst && t.Dst == of.Src
+}
+
 // routedBefore reports whether an IPv4 packet with options, which Linux reads
 // when it has tracked the packet already, was refused by both before.
 func (l *look) routedBefore() bool {
 	for i, s := range l.tr.steps[:l.k] {
-		if s.cluster == l.tr.steps[l.k].cluster && !l.r.kernel[i] && len(s.b) > 20 && s.b[0]>>4 == 4 && s.b[0]&15 > 5 {
+		if !l.r.kernel[i] && l.sameEnds(&l.decoded[i].Tuple) && len(s.b) > 20 && s.b[0]>>4 == 4 && s.b[0]&15 > 5 {
 			return true
 		}
 	}
@@ -161,28 +172,6 @@ func (l *look) routedBefore() bool {
 func (l *look) atomic() bool {
 	name, p := nameOf(l.b)
 	return name != "" && l.six() && p.at == 0 && !p.more
-}
-
-// chain walks the headers of an IPv6 packet with nothing but their lengths. It
-// calls f with each extension header until f returns false.
-func chain(b []byte, f func(kind uint8, h []byte, at int) bool) {
-	next, at := b[6], 40
-	for at+8 <= len(b) {
-		n := 8 * (1 + int(b[at+1]))
-		switch next {
-		case 44:
-			n = 8
-		case 51:
-			n = 4 * (2 + int(b[at+1]))
-		case 0, 43, 60:
-		default:
-			return
-		}
-		if !f(next, b[at:min(at+n, len(b))], at) {
-			return
-		}
-		next, at = b[at], at+n
-	}
 }
 
 func (l *look) six() bool { return len(l.b) >= 40 && l.b[0]>>4 == 6 }
@@ -199,59 +188,6 @@ func (l *look) has(f func(kind uint8, h []byte, at int) bool) (found bool) {
 	return found
 }
 
-// brokenOptions reports whether one of the options of a header runs past it.
-func brokenOptions(kind uint8, h []byte, _ int) bool {
-	if kind != 0 && kind != 60 {
-		return false
-	}
-	if len(h) < 8*(1+int(h[1])) {
-		return true
-	}
-	for at := 2; at < len(h); {
-		switch {
-		case h[at] == 0:
-			at++
-		case at+2 > len(h) || at+2+int(h[at+1]) > len(h):
-			return true
-		default:
-			at += 2 + int(h[at+1])
-		}
-	}
-	return false
-}
-
-// oddHopByHop reports what a router refuses of hop-by-hop options beside those
-// that are broken (net/ipv6/exthdrs.c ip6_parse_tlv): more than 7 bytes of
-// padding on end, padding that is not zero, and unknown options that say so.
-func oddHopByHop(kind uint8, h []byte, _ int) bool {
-	pad := 0
-	for at := 2; kind == 0 && at < len(h); {
-		switch {
-		case h[at] == 0:
-			pad, at = pad+1, at+1
-		case at+2 > len(h):
-			return false
-		case h[at] == 1:
-			n := 2 + int(h[at+1])
-			for _, x := range h[at+2 : min(at+n, len(h))] {
-				if x != 0 {
-					return true
-				}
-			}
-			pad, at = pad+n, at+n
-		default:
-			if h[at]>>6 != 0 || h[at] == 5 && h[at+1] != 2 {
-				return true
-			}
-			pad, at = 0, at+2+int(h[at+1])
-		}
-		if pad > 7 {
-			return true
-		}
-	}
-	return false
-}
-
 // l4 returns the transport header as the decoder found it.
 func (l *look) l4() []byte {
 	if l.err != nil || l.p.L4 == 0 {
@@ -261,22 +197,6 @@ func (l *look) l4() []byte {
 }
 
 func word16(b []byte) int { return int(binary.BigEndian.Uint16(b)) }
-
-// jumbo reports an option that says that the packet is longer than its length
-// field can say (RFC 2675).
-func jumbo(kind uint8, h []byte, _ int) bool {
-	for at := 2; (kind == 0 || kind == 60) && at+1 < len(h); {
-		switch h[at] {
-		case 0:
-			at++
-		case 0xc2:
-			return true
-		default:
-			at += 2 + int(h[at+1])
-		}
-	}
-	return false
-}
 
 // length returns how many bytes the packet's datagram has behind the IP header,
 // 0 if it is never complete.
@@ -323,12 +243,43 @@ func (l *look) isTCP() bool {
 	return l.p.Tuple.Proto == packet.ProtoTCP || l.p.Inner.Tuple.Proto == packet.ProtoTCP
 }
 
-// resetBefore reports whether the service refused the connection by a RST.
+// resetBefore reports whether a RST ended the connection while it opened.
 func (l *look) resetBefore() bool {
 	for _, i := range l.flow() {
 		e := l.entries[i]
-		if i < l.k && e != nil && e.Status == conntrack.StatusSynSent && l.passed(i) && l.decoded[i].Flags&packet.RST != 0 &&
-			(e.OrigSide == conntrack.Remote) != l.tr.steps[i].in {
+		if i < l.k && e != nil && e.Status < conntrack.StatusEstablished && l.passed(i) && l.decoded[i].Flags&packet.RST != 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// crossedAgain reports whether the client of a simultaneous open sent another
+// SYN, and the service a SYN-ACK.
+func (l *look) crossedAgain() bool {
+	stage := 0
+	for _, i := range l.flow() {
+		e, flags := l.entries[i], l.decoded[i].Flags&(packet.SYN|packet.ACK|packet.RST|packet.FIN)
+		if i == l.k || e == nil || !l.passed(i) {
+			continue
+		}
+		client := (e.OrigSide == conntrack.Remote) == l.tr.steps[i].in
+		switch {
+		case stage == 0 && e.Status == conntrack.StatusSynSent2,
+			stage == 1 && client && flags == packet.SYN,
+			stage == 2 && !client && flags == packet.SYN|packet.ACK:
+			stage++
+		}
+	}
+	return stage == 3
+}
+
+// plainRetry reports whether the client sent another SYN, which has no options.
+func (l *look) plainRetry() bool {
+	for _, i := range l.flow() {
+		e, p, b := l.entries[i], &l.decoded[i], l.tr.steps[i].b
+		if i < l.k && e != nil && e.Status == conntrack.StatusSynSent && (e.OrigSide == conntrack.Remote) == l.tr.steps[i].in && l.passed(i) &&
+			p.Flags&(packet.SYN|packet.ACK|packet.RST|packet.FIN) == packet.SYN && b[p.L4+12]>>4 == 5 {
 			return true
 		}
 	}
@@ -349,11 +300,12 @@ func (l *look) refusedSyn() bool {
 }
 
 // acknowledges reports whether the acknowledgement field of the segment is the
-// number behind an ACK of the other side.
+// number behind an ACK or a SYN that passed.
 func (l *look) acknowledges() bool {
 	for _, i := range l.flow() {
 		q := &l.decoded[i]
-		if i < l.k && l.passed(i) && l.tr.steps[i].in != l.in && q.Flags&packet.ACK != 0 && q.Seq+q.Data == l.p.Ack {
+		end := q.Seq + q.Data + uint32(q.Flags&packet.SYN/packet.SYN)
+		if i < l.k && l.passed(i) && q.Flags&(packet.ACK|packet.SYN) != 0 && end == l.p.Ack {
 			return true
 		}
 	}

@@ -2,7 +2,6 @@ package kerneltest
 
 import (
 	"flag"
-	"fmt"
 	"maps"
 	"math/rand/v2"
 	"slices"
@@ -63,7 +62,7 @@ func TestPolicies(t *testing.T) {
 	}
 	c.log(t)
 	if *collect > 0 {
-		require.NoError(t, shortest.write())
+		require.NoError(t, shortest.write(j))
 	}
 	require.Greater(t, c.accepted, c.equal/10)
 }
@@ -193,34 +192,4 @@ func (c *count) log(t *testing.T) {
 			t.Logf("%d packets differ that should not: %s", n, name)
 		}
 	}
-}
-
-// TestShrink: a kernel that lacks a rule is found out, and the case comes down
-// to one packet and that rule.
-func TestShrink(t *testing.T) {
-	j := newJudge(t)
-	j.skew = func(p rules) (out rules) {
-		return slices.DeleteFunc(slices.Clone(p), func(r rule) bool { return r.proto == 17 && r.first == 53 })
-	}
-	g := random{rand.New(rand.NewPCG(*seed, 0))}
-	dns, err := parseRule("out udp 53-53 to any")
-	require.NoError(t, err)
-	pair := [2]rules{append(g.policy(), dns), append(g.policy(), dns)}
-	for range 500 {
-		tr := g.trial(pair)
-		r := j.judge([]trial{tr})[0]
-		for _, k := range r.differ(tr) {
-			if j.look(tr, r, k).name() != "" {
-				continue
-			}
-			text := j.shortest(tr, "")
-			tr, want, err := parseTrial(text)
-			require.NoError(t, err)
-			require.Equal(t, []string{"DA"}, want, text)
-			require.Equal(t, rules{dns}, tr.policies[0], text)
-			require.Contains(t, fmt.Sprint(text), ":53,", text)
-			return
-		}
-	}
-	t.Fatal("nothing was found")
 }

@@ -3,10 +3,12 @@ package kerneltest
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 
 	"example.com/secgroup/compile"
+	"example.com/secgroup/ipset"
 	"example.com/secgroup/sg"
 	"example.com/secgroup/sg/dialect/strict"
 	"example.com/secgroup/sg/policy"
@@ -20,6 +22,24 @@ type rule struct {
 	first, last uint16
 	typ, code   int          // of ICMP; -1 is any
 	peer        netip.Prefix // the zero Prefix is everybody, of both families
+	set         int          // instead of peer, one of sets; 0 is none
+}
+
+// sets are IP sets, of one family each. Number 0 is none.
+var sets = [][]netip.Prefix{
+	nil,
+	{netip.MustParsePrefix("192.0.2.0/25"), netip.MustParsePrefix("198.51.100.9/32"), netip.MustParsePrefix("203.0.113.0/31")},
+	{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("192.0.2.128/26"), netip.MustParsePrefix("192.0.2.192/27"), netip.MustParsePrefix("198.51.100.0/28")},
+	{netip.MustParsePrefix("2001:db8:a::/49"), netip.MustParsePrefix("2001:db8:b::9/128"), netip.MustParsePrefix("fd01:a::/126")},
+	{netip.MustParsePrefix("2001:db8:a:8000::/50"), netip.MustParsePrefix("2001:db8:a:c000::/50"), netip.MustParsePrefix("2001:db8:b::80/121")},
+}
+
+// peers returns the prefixes of the rule's peer, none for everybody.
+func (r rule) peers() []netip.Prefix {
+	if r.set == 0 && r.peer.IsValid() {
+		return []netip.Prefix{r.peer}
+	}
+	return sets[r.set]
 }
 
 var protocols = map[string]int{"any": -1, "icmp": 1, "tcp": 6, "udp": 17, "icmpv6": 58, "sctp": 132}
@@ -51,6 +71,9 @@ func (r rule) String() string {
 	if r.peer.IsValid() {
 		peer = r.peer.String()
 	}
+	if r.set > 0 {
+		peer = fmt.Sprint("set", r.set)
+	}
 	return strings.Join([]string{way, proto, who, peer}, " ")
 }
 
@@ -81,7 +104,12 @@ func parseRule(s string) (rule, error) {
 			return rule{}, err
 		}
 	}
-	if who := f[len(f)-1]; who != "any" {
+	switch who := f[len(f)-1]; {
+	case strings.HasPrefix(who, "set"):
+		if r.set, err = strconv.Atoi(who[3:]); err == nil && (r.set < 1 || r.set >= len(sets)) {
+			err = fmt.Errorf("no set: %q", s)
+		}
+	case who != "any":
 		r.peer, err = netip.ParsePrefix(who)
 	}
 	return r, err
@@ -94,6 +122,16 @@ func (r rule) nft() string {
 		s, addr = `oifname "sg0"`, "saddr"
 	}
 	switch {
+	case r.set > 0:
+		var list []string
+		for _, p := range r.peers() {
+			list = append(list, p.String())
+		}
+		family := "ip"
+		if r.peers()[0].Addr().Is6() {
+			family = "ip6"
+		}
+		s += fmt.Sprintf(" %s %s { %s }", family, addr, strings.Join(list, ", "))
 	case !r.peer.IsValid():
 	case r.peer.Bits() == 0 && r.peer.Addr().Is4():
 		s += " meta nfproto ipv4"
@@ -138,7 +176,10 @@ func (r rule) sg(id int) sg.Rule {
 	case r.typ >= 0:
 		out.ICMP = sg.ICMPType(uint8(r.typ))
 	}
-	if r.peer.IsValid() {
+	switch {
+	case r.set > 0:
+		out.Peer = sg.PeerSet(setID(r.set))
+	case r.peer.IsValid():
 		out.Peer = sg.PeerCIDR(r.peer)
 	}
 	return out
@@ -166,28 +207,52 @@ table inet t {
 	return s.String()
 }
 
-// changes returns the policy as one of the interface "i".
-func (p rules) changes() []policy.Change {
-	g := &sg.Group{ID: "g", Name: "g"}
+func setID(n int) sg.SetID { return sg.SetID(fmt.Sprint("s", n)) }
+
+// changes returns the policy as one of the interface "i", its rules in two
+// groups.
+func (p rules) changes() (out []policy.Change) {
+	for n := 1; n < len(sets); n++ {
+		s := ipset.New(setID(n), sg.FamilyOf(sets[n][0].Addr()), sg.Global())
+		for _, prefix := range sets[n] {
+			if err := s.Add(ipset.Entry{Prefix: prefix}); err != nil {
+				panic(err)
+			}
+		}
+		out = append(out, policy.PutSet{Set: s})
+	}
+	groups := []*sg.Group{{ID: "g", Name: "g"}, {ID: "h", Name: "h"}}
 	seen := map[sg.Rule]bool{}
 	for i, r := range p {
 		if r := r.sg(i); !seen[r.Key()] {
 			seen[r.Key()] = true
-			g.Rules = append(g.Rules, r)
+			groups[i%2].Rules = append(groups[i%2].Rules, r)
 		}
 	}
-	return []policy.Change{
-		policy.PutGroup{Group: g},
-		policy.PutInterface{Interface: &sg.Interface{ID: "i", Groups: []sg.GroupID{"g"}}},
+	return append(out, policy.PutGroup{Group: groups[0]}, policy.PutGroup{Group: groups[1]},
+		policy.PutInterface{Interface: &sg.Interface{ID: "i", Groups: []sg.GroupID{"g", "h"}}})
+}
+
+// narrows reports whether next lacks a rule of p.
+func (p rules) narrows(next rules) bool {
+	for _, r := range p {
+		if !slices.Contains(next, r) {
+			return true
+		}
 	}
+	return false
 }
 
 // compilePair returns the matchers of a policy and of the one that follows it,
-// out of one compiler, so that the interface is the same. Connections go on
-// under the second as they do in the kernel.
+// out of one compiler, so that the interface is the same. In the kernel
+// connections go on under the second. So they do here: because they do in any
+// case, or, where the second allows all that the first did, because nothing has
+// to be judged again.
 func compilePair(p [2]rules) (out [2]*compile.Matcher, err error) {
 	profile := strict.Profile()
-	profile.Established = sg.Keep
+	if p[0].narrows(p[1]) {
+		profile.Established = sg.Keep
+	}
 	var c compile.Compiler
 	for i, r := range p {
 		s, err := policy.Build(profile, r.changes()...)

@@ -72,7 +72,11 @@ func (g random) rule() rule {
 	if r.typ >= 0 {
 		r.code = pick(g.Rand, -1, -1, 0, 1)
 	}
-	if !g.oneIn(4) {
+	switch {
+	case g.oneIn(4):
+	case g.oneIn(5):
+		r.set = 1 + g.IntN(2) + 2*btoi(six)
+	default:
 		r.peer = g.cidr(six)
 	}
 	return r
@@ -92,8 +96,9 @@ func (g random) next(p rules) (n rules) {
 	if g.oneIn(4) {
 		return g.policy()
 	}
+	more := g.oneIn(4) // and none less
 	for _, r := range p {
-		if !g.oneIn(3) {
+		if more || !g.oneIn(3) {
 			n = append(n, r)
 		}
 	}

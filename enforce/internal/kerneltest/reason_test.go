@@ -10,6 +10,7 @@ func reason(w []segment, v verdicts, i int) string {
 	g, st := w[i], v.before[i]
 	stricter := v.kernel[i]
 	switch {
+	case st == 0: // no connection, so what differs is of the past
 	case stricter && g.flags&rst != 0 && g.from == 1 && st == conntrack.StatusSynSent:
 		return "TCP-18: a RST must acknowledge the SYN"
 	case stricter && g.flags&rst != 0 && st == conntrack.StatusSynSent2:

@@ -119,10 +119,14 @@ func (d *duel) fight(walks ...[]segment) []verdicts {
 
 // first returns the number of the first segment that is judged differently, or
 // -1, and why it may be.
-func first(w []segment, v verdicts) (at int, name string) {
+func (d *duel) first(w []segment, v verdicts) (at int, name string) {
 	for i := range w {
 		if v.kernel[i] != v.engine[i] {
-			return i, reason(w, v, i)
+			name := reason(w, v, i)
+			if name == "" && d.options.TCPLiberal && w[i].flags&rst != 0 && v.before[i] >= conntrack.StatusEstablished {
+				name = "OPEN-5: under TCPLiberal a segment outside of the window leaves another trace, by which a RST is told to be stale (nf_conntrack_proto_tcp.c: tcp_in_window)"
+			}
+			return i, name
 		}
 	}
 	return -1, ""
@@ -139,7 +143,7 @@ func (d *duel) shrink(w []segment) []segment {
 			}
 			less := slices.Delete(slices.Clone(w), i, i+1)
 			v := d.fight(less)[0]
-			if at, name := first(less, v); at >= 0 && name == "" {
+			if at, name := d.first(less, v); at >= 0 && name == "" {
 				w, again = less[:at+1], true
 				i = min(i, len(w))
 			}
@@ -192,7 +196,7 @@ func walk(d *duel, walks int) {
 			list[i] = newWalk(r, 5+r.IntN(40))
 		}
 		for i, v := range d.fight(list...) {
-			at, name := first(list[i], v)
+			at, name := d.first(list[i], v)
 			if at < 0 {
 				at = len(list[i])
 			} else if name != "" {

@@ -9,13 +9,13 @@ import (
 // wire returns the packets from step from up to step to, and which of them are
 // the last pieces of datagrams. Linux may send a datagram in other pieces than
 // it came in, or in one; what the last piece points to becomes true when it
-// sends any.
+// sends any. A fragment that comes out by itself does so at once.
 func (tr trial) wire(place, from, to int) (out []netlabtest.Step, whole map[int]*bool) {
 	done := completed(tr.steps)
 	for k := from; k < to; k++ {
 		s := tr.steps[k].wire(place)
-		switch {
-		case done[k] == k:
+		s.Prompt = true
+		if done[k] == k {
 			var pieces [][]byte
 			for i, d := range done {
 				if d == k {
@@ -32,10 +32,6 @@ func (tr trial) wire(place, from, to int) (out []netlabtest.Step, whole map[int]
 				whole = map[int]*bool{}
 			}
 			whole[k] = came
-		case tr.steps[k].six() && hasFragment(s.Packet): // held, or passed on as it is
-			s.Same = func(got []byte) bool {
-				return len(got) >= 40 && len(got) == len(s.Packet) && bytes.Equal(got[:7], s.Packet[:7]) && bytes.Equal(got[8:], s.Packet[8:])
-			}
 		}
 		out = append(out, s)
 	}

@@ -311,7 +311,7 @@ func (e *exchange) step(s *Step) error {
 	if err := e.sync(); err != nil {
 		return err
 	}
-	if !e.report.Arrived[e.now] && isFragment(s.Packet) {
+	if !e.report.Arrived[e.now] && !s.Prompt && isFragment(s.Packet) {
 		e.held = append(e.held, e.now)
 	}
 	return nil

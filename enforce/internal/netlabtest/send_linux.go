@@ -29,6 +29,9 @@ type Step struct {
 	// or hop limit, IPv4 header checksum, bytes after the packet's end, and the
 	// identification of IPv6 fragments.
 	Same func(got []byte) bool
+	// Prompt says that a packet that comes out during a later step is not this
+	// one, though this is a fragment.
+	Prompt bool
 }
 
 // Output is one packet that the router sent.
