@@ -20,10 +20,22 @@ func (m *Map) FindAll(keys []uint64, values []Value) {
 // FindAll2 is Find2 of each pair of halves, as FindAll.
 func (m *Map) FindAll2(high, low []uint64, values []Value) {
 	m.FindAll(high, values)
+	var at [BatchMax]piece
+	var who [BatchMax]uint8
+	n := 0
 	for i, v := range values {
 		if v&Deep != 0 {
-			values[i] = m.find(m.deep[v&(Deep-1)], low[i])
+			at[n], who[n] = m.deep[v&(Deep-1)], uint8(i)
+			n++
 		}
+	}
+	if n == 0 {
+		return
+	}
+	m.touch(at[:n])
+	for k, p := range at[:n] {
+		i := who[k]
+		values[i] = m.find(p, low[i])
 	}
 }
 
