@@ -59,8 +59,9 @@ func (m *Map) first(keys []uint64, pieces []piece) {
 	}
 }
 
-// touch reads a word of each leaf. It returns something made of them all, so
-// that no compiler leaves the reading out.
+// touch reads the first bound of each leaf, and where leaves are longer than a
+// cache line their values too. It returns something made of all of it, so that
+// no compiler leaves the reading out.
 //
 //go:noinline
 func (m *Map) touch(pieces []piece) (all uint64) {
@@ -74,7 +75,8 @@ func (m *Map) touch(pieces []piece) (all uint64) {
 		case 1:
 			all |= uint64(m.b32[at])
 		default:
-			all |= m.b64[at]
+			n := p.count()
+			all |= m.b64[at] | m.b64[at+n] | m.b64[at+2*n]
 		}
 	}
 	return all

@@ -63,7 +63,7 @@ func (e *Editor) Build(runs []Run) {
 		e.Reset()
 	}
 	e.leaf = 7
-	if len(runs) > 1<<16 {
+	if len(runs) > 1<<16 && e.last < 1<<32 { // longer bounds are better divided than searched
 		e.leaf = 31
 	}
 	e.m.root = e.piece(0, e.last, runs)
