@@ -3,8 +3,13 @@ package bench_test
 import (
 	"fmt"
 	"math/rand/v2"
+	"net/netip"
+	"slices"
 	"sync"
 	"testing"
+	"time"
+
+	"github.com/gaissmai/bart"
 
 	"example.com/secgroup/bench/workload"
 	"example.com/secgroup/compile"
@@ -152,7 +157,9 @@ func BenchmarkDecode(b *testing.B) {
 	}
 }
 
-// BenchmarkMatch measures Matcher.Match alone, against the number of rules.
+// BenchmarkMatch measures Matcher.Match alone, and MatchBatch, against the
+// number of rules. The metric least-ns is the fastest round of all flows, per
+// flow: it tells the cost on a machine that is busy with other things too.
 func BenchmarkMatch(b *testing.B) {
 	for _, n := range sizes {
 		for _, family := range families {
@@ -169,6 +176,10 @@ func BenchmarkMatch(b *testing.B) {
 					w.verify(b, c.action, c.flows)
 					timeMatch(b, w, c.flows)
 				})
+				b.Run(fmt.Sprintf("batch/%s/v%d/rules=%d", c.name, family, n), func(b *testing.B) {
+					w.verify(b, c.action, c.flows)
+					timeBatch(b, w, bare(c.flows))
+				})
 			}
 		}
 	}
@@ -183,7 +194,148 @@ func timeMatch(b *testing.B, w *world, flows []workload.Flow) {
 		v = w.matcher.Match(w.index, f.Direction, f.Flow)
 		i++
 	}
+	b.ReportMetric(least(func() {
+		for i := range flows {
+			f := &flows[i]
+			v = w.matcher.Match(w.index, f.Direction, f.Flow)
+		}
+	}, len(flows)), "least-ns")
 	_ = v
+}
+
+// batchSize is how many flows a batch has in all benchmarks.
+const batchSize = 64
+
+// timeBatch measures MatchBatch of ingress flows; an op is one flow.
+func timeBatch(b *testing.B, w *world, flows []ir.Flow) {
+	out := make([]ir.Verdict, batchSize)
+	b.ReportAllocs()
+	i := 0
+	for n := 0; b.Loop(); n++ {
+		if n%batchSize != 0 {
+			continue
+		}
+		w.matcher.MatchBatch(w.index, sg.Ingress, flows[i:i+batchSize], out)
+		if i += batchSize; i == len(flows) {
+			i = 0
+		}
+	}
+	if len(flows) == flowsPerCase {
+		b.ReportMetric(least(func() {
+			for i := 0; i < len(flows); i += batchSize {
+				w.matcher.MatchBatch(w.index, sg.Ingress, flows[i:i+batchSize], out)
+			}
+		}, len(flows)), "least-ns")
+	}
+}
+
+// least returns the time of the fastest of many rounds, in ns per each of n.
+func least(round func(), n int) float64 {
+	best := time.Hour
+	for range 2_000 {
+		start := time.Now()
+		round()
+		best = min(best, time.Since(start))
+	}
+	return float64(best.Nanoseconds()) / float64(n)
+}
+
+// bare returns what a matcher is asked, without where.
+func bare(flows []workload.Flow) []ir.Flow {
+	out := make([]ir.Flow, len(flows))
+	for i, f := range flows {
+		out[i] = f.Flow
+	}
+	return out
+}
+
+// TestMatchAllocates nothing, one by one and in batches.
+func TestMatchAllocates(t *testing.T) {
+	w := worldOf(1_000)
+	out := make([]ir.Verdict, batchSize)
+	for _, family := range families {
+		for _, list := range [][]workload.Flow{w.allow[family], w.deny[family]} {
+			flows, i := bare(list), 0
+			if n := testing.AllocsPerRun(1_000, func() { w.matcher.Match(w.index, sg.Ingress, flows[i%flowsPerCase]); i++ }); n != 0 {
+				t.Errorf("v%d: %v allocations per match", family, n)
+			}
+			if n := testing.AllocsPerRun(100, func() { w.matcher.MatchBatch(w.index, sg.Ingress, flows[:batchSize], out) }); n != 0 {
+				t.Errorf("v%d: %v allocations per batch", family, n)
+			}
+		}
+	}
+}
+
+// coldFlows is more flows than the cache holds the way to.
+const coldFlows = 1 << 20
+
+// BenchmarkMatchSetCold measures hits of random addresses in a set of a
+// million prefixes, one by one and in batches, and those of bart.Lite, which
+// has the same prefixes and tells no more than whether there is one.
+func BenchmarkMatchSetCold(b *testing.B) {
+	const n = 1_000_000
+	for _, family := range families {
+		r := rand.New(rand.NewPCG(uint64(family), 5))
+		set := workload.Set(r, "ips", family, n)
+		w := newWorld(r, workload.Single([]sg.Rule{fromSet("ips")}, set))
+		lite := new(bart.Lite)
+		prefixes := make([]netip.Prefix, 0, n)
+		for e := range set.All() {
+			lite.Insert(e.Prefix)
+			prefixes = append(prefixes, e.Prefix)
+		}
+		flows := make([]ir.Flow, coldFlows)
+		for i := range flows {
+			flows[i] = ir.Flow{Remote: workload.Within(r, prefixes[r.IntN(n)]), Protocol: uint8(sg.TCP), Port: 443}
+			if !lite.Contains(flows[i].Remote) || w.matcher.Match(w.index, sg.Ingress, flows[i]).Action != sg.Accept {
+				b.Fatalf("%v is not in the set", flows[i].Remote)
+			}
+		}
+		out := make([]ir.Verdict, batchSize)
+		for _, c := range []struct {
+			name string
+			part func([]ir.Flow)
+		}{
+			{"match", func(flows []ir.Flow) {
+				for i := range flows {
+					w.matcher.Match(w.index, sg.Ingress, flows[i])
+				}
+			}},
+			{"batch", func(flows []ir.Flow) {
+				for i := 0; i < len(flows); i += batchSize {
+					w.matcher.MatchBatch(w.index, sg.Ingress, flows[i:i+batchSize], out)
+				}
+			}},
+			{"bart.Lite", func(flows []ir.Flow) {
+				for i := range flows {
+					lite.Contains(flows[i].Remote)
+				}
+			}},
+		} {
+			b.Run(fmt.Sprintf("v%d/%s", family, c.name), func(b *testing.B) { timeCold(b, flows, c.part) })
+		}
+	}
+}
+
+// timeCold measures parts of the flows, in order, so that what one needs is
+// out of the cache when it comes again. An op is one part of 1,024 flows;
+// ns/flow is the mean, tenth-ns the tenth percentile of the parts, which tells
+// the cost on a machine that is busy with other things too.
+func timeCold(b *testing.B, flows []ir.Flow, part func([]ir.Flow)) {
+	const size = 1_024
+	var times []time.Duration
+	i := 0
+	for b.Loop() {
+		start := time.Now()
+		part(flows[i : i+size])
+		times = append(times, time.Since(start))
+		if i += size; i == len(flows) {
+			i = 0
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/size, "ns/flow")
+	slices.Sort(times)
+	b.ReportMetric(float64(times[len(times)/10].Nanoseconds())/size, "tenth-ns")
 }
 
 // BenchmarkMatchSet measures a rule whose peer is an IP set, against the size

@@ -47,10 +47,12 @@ func (c *Compiler) Reset(s *policy.Snapshot) (*Matcher, error) {
 }
 
 // Apply applies b and returns the next matcher; earlier matchers keep
-// answering as they did. Cost is proportional to the change: one table write
-// per member address, one policy per attached group list that a rule edit
-// touches. A wide prefix costs one write per narrower prefix inside it. On
-// error, which is sg.Errors, nothing changes.
+// answering as they did. Cost is that of the change: one piece of the address
+// map per member address, one policy per attached group list that a rule edit
+// touches, and of it the lists that the rule is in. A wide prefix costs as much
+// as the narrower prefixes inside it. Now and then what the changes left behind
+// is built anew, which costs as much as there is. On error, which is sg.Errors,
+// nothing changes.
 func (c *Compiler) Apply(b policy.Batch) (*Matcher, error) {
 	if c.snapshot == nil {
 		return nil, errNoPolicy()

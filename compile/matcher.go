@@ -111,6 +111,7 @@ type lane struct {
 	flow   [ranges.BatchMax]uint8 // whose it is
 	key    [ranges.BatchMax]uint32
 	any    [ranges.BatchMax]services.Hit
+	peer   [ranges.BatchMax]services.Hit
 	high   [ranges.BatchMax]uint64
 	low    [ranges.BatchMax]uint64
 	values [ranges.BatchMax]ranges.Value
@@ -160,11 +161,8 @@ func (m *Matcher) batch(c *chains.Index, at *space, flows []ir.Flow, out []ir.Ve
 		default:
 			at.v6.FindAll2(l.high[:n], l.low[:n], l.values[:n])
 		}
-		for k, class := range l.values[:n] {
-			var peer services.Hit
-			if class != 0 {
-				peer = c.Peer(family, class, l.key[k], m.classes[family])
-			}
+		c.Peers(family, l.values[:n], l.key[:n], m.classes[family], l.peer[:n])
+		for k, peer := range l.peer[:n] {
 			out[l.flow[k]] = c.Verdict(l.any[k], peer)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"reflect"
 
+	"example.com/secgroup/compile/internal/classes"
 	"example.com/secgroup/compile/ir"
 	"example.com/secgroup/sg"
 	"example.com/secgroup/sg/policy"
@@ -131,7 +132,7 @@ func (s *state) admits(next *policy.Snapshot, t *touched) error {
 	if n := len(s.vpcs) + len(vpcs); n > maxVPCs {
 		return &sg.FieldError{Path: "interfaces", Value: n, Err: sg.ErrQuota, Detail: "a program numbers at most 65,536 VPCs"}
 	}
-	if s.lastRule > 1<<32-1<<24 {
+	if s.lastRule > 1<<32-1<<24 || s.lastSelector > classes.Limit-1<<24 {
 		return &sg.FieldError{Err: sg.ErrQuota, Detail: "rule numbers are used up; make a new Compiler"}
 	}
 	return nil

@@ -193,14 +193,14 @@ func (j *judge) remote(r *rand.Rand, rule *ir.Rule) netip.Addr {
 			list = list[six:]
 		}
 		if len(list) > 0 {
-			return within(r, list[r.IntN(len(list))])
+			return Within(r, list[r.IntN(len(list))])
 		}
 	}
 	return address(r, rule.Family)
 }
 
-// within returns an address of p.
-func within(r *rand.Rand, p netip.Prefix) netip.Addr {
+// Within returns a random address of p.
+func Within(r *rand.Rand, p netip.Prefix) netip.Addr {
 	a, noise, skip := p.Addr().As16(), address16(r), 0
 	if p.Addr().Is4() {
 		skip = 96

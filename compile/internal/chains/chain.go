@@ -12,8 +12,8 @@ import (
 
 // Bounds of the memory of merged lists.
 const (
-	wordsPerRule = 96
-	wordsFree    = 1 << 14
+	piecesPerRule = 48
+	piecesFree    = 1 << 13
 )
 
 // Chain makes the indexes of one chain, each from the one before. It belongs
@@ -30,7 +30,7 @@ type Chain struct {
 
 	fallback  ir.Verdict
 	stateless int // how many rules are
-	size      int // words when all was built
+	size      int // pieces when all was built
 	touched   bool
 	index     *Index
 }
@@ -46,7 +46,7 @@ type builder struct {
 	words  services.Words
 	lists  table.Editor
 	any    services.Ref
-	merged int             // words of merged lists since all was built
+	merged int             // pieces of merged lists since all was built
 	stale  []classes.Class // whose merged lists are out of date
 }
 
@@ -163,8 +163,8 @@ func (s *Set) merge(c *Chain, f int, k classes.Class) {
 	case 1:
 		b.lists.Set(k, uint32(one.refs[f]))
 	default:
-		size := services.Size(len(acc))
-		limit := 2 * (wordsPerRule*len(c.rules) + wordsFree)
+		size := len(acc)
+		limit := s.perRule*len(c.rules) + s.free
 		if b.merged+size > limit {
 			b.lists.Delete(k) // the lists of its selectors answer
 			return

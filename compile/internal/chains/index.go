@@ -12,8 +12,8 @@
 // Merged lists are an index, not the truth: a class without one is answered
 // from the lists of its selectors, one after the other. That is what bounds
 // the memory where a policy names many selectors that overlap in every way:
-// the merged lists of a chain take at most wordsPerRule words for each of its
-// rules, and wordsFree beside.
+// the merged lists of a chain have at most piecesPerRule pieces for each of its
+// rules, and piecesFree beside; a piece is eight bytes.
 //
 // A list refers to rules by slots, which stay while the rules do: a rule that
 // is put between others changes no list that does not have it. Order among the
@@ -93,6 +93,44 @@ func (x *Index) Peer(family int, c classes.Class, key uint32, multi Sets) servic
 		return 0
 	}
 	return x.walk(s, c, key, multi)
+}
+
+// Peers is Peer for many: hits gets what matches, and must be as long as
+// classes and keys, which are BatchMax or fewer. It asks for the lists of all
+// before it waits for any.
+func (x *Index) Peers(family int, list []classes.Class, keys []uint32, multi Sets, hits []services.Hit) {
+	var refs [BatchMax]services.Ref
+	s := &x.sides[family]
+	for i, c := range list {
+		refs[i] = services.Ref(s.lists.Get(c))
+	}
+	s.touch(refs[:len(list)])
+	for i, r := range refs[:len(list)] {
+		switch c := list[i]; {
+		case r != 0:
+			hits[i] = s.words.Find(r, keys[i])
+		case c == 0 || c&classes.Single != 0:
+			hits[i] = 0
+		default:
+			hits[i] = x.walk(s, c, keys[i], multi)
+		}
+	}
+}
+
+// BatchMax is the most that Peers takes.
+const BatchMax = 64
+
+// touch reads a key of each list. It returns something made of them all, so
+// that no compiler leaves the reading out.
+//
+//go:noinline
+func (s *side) touch(refs []services.Ref) (all uint32) {
+	for _, r := range refs {
+		if r != 0 {
+			all |= s.words.First(r)
+		}
+	}
+	return all
 }
 
 // Sets tells the selectors of a class that is no single one.

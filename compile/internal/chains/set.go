@@ -14,6 +14,8 @@ import (
 type Set struct {
 	regs    [2]*classes.Registry // of IPv4 and IPv6
 	users   map[ir.SelectorNum][]*Chain
+	perRule int // piecesPerRule, but for tests
+	free    int // piecesFree
 	touched []*Chain
 	scratch [2][]services.Piece
 	pieces  slab[services.Piece]
@@ -39,7 +41,7 @@ func (s *slab[T]) take(n int) []T {
 
 // NewSet returns an empty set of chains whose classes are in v4 and v6.
 func NewSet(v4, v6 *classes.Registry) *Set {
-	return &Set{regs: [2]*classes.Registry{v4, v6}, users: map[ir.SelectorNum][]*Chain{}}
+	return &Set{regs: [2]*classes.Registry{v4, v6}, users: map[ir.SelectorNum][]*Chain{}, perRule: piecesPerRule, free: piecesFree}
 }
 
 // Add returns an empty chain.

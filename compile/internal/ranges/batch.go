@@ -20,10 +20,22 @@ func (m *Map) FindAll(keys []uint64, values []Value) {
 // FindAll2 is Find2 of each pair of halves, as FindAll.
 func (m *Map) FindAll2(high, low []uint64, values []Value) {
 	m.FindAll(high, values)
+	var at [BatchMax]piece
+	var who [BatchMax]uint8
+	n := 0
 	for i, v := range values {
 		if v&Deep != 0 {
-			values[i] = m.find(m.deep[v&(Deep-1)], low[i])
+			at[n], who[n] = m.deep[v&(Deep-1)], uint8(i)
+			n++
 		}
+	}
+	if n == 0 {
+		return
+	}
+	m.touch(at[:n])
+	for k, p := range at[:n] {
+		i := who[k]
+		values[i] = m.find(p, low[i])
 	}
 }
 
@@ -47,8 +59,9 @@ func (m *Map) first(keys []uint64, pieces []piece) {
 	}
 }
 
-// touch reads a word of each leaf. It returns something made of them all, so
-// that no compiler leaves the reading out.
+// touch reads the first bound of each leaf, and where leaves are longer than a
+// cache line their values too. It returns something made of all of it, so that
+// no compiler leaves the reading out.
 //
 //go:noinline
 func (m *Map) touch(pieces []piece) (all uint64) {
@@ -62,7 +75,8 @@ func (m *Map) touch(pieces []piece) (all uint64) {
 		case 1:
 			all |= uint64(m.b32[at])
 		default:
-			all |= m.b64[at]
+			n := p.count()
+			all |= m.b64[at] | m.b64[at+n] | m.b64[at+2*n]
 		}
 	}
 	return all

@@ -63,7 +63,7 @@ func (e *Editor) Build(runs []Run) {
 		e.Reset()
 	}
 	e.leaf = 7
-	if len(runs) > 1<<16 {
+	if len(runs) > 1<<16 && e.last < 1<<32 { // longer bounds are better divided than searched
 		e.leaf = 31
 	}
 	e.m.root = e.piece(0, e.last, runs)
@@ -252,6 +252,9 @@ func (e *Editor) piece(lo, hi uint64, runs []Run) piece {
 		per = 12
 	}
 	shift := window - min(window, max(1, uint(bits.Len(uint(k/per)))))
+	if e.leaf > 7 && (shift == 17 || shift == 18) {
+		shift = 16 // finer pieces cost less than longer bounds
+	}
 	n := node{span: 1<<window - 1, shift: shift, below: runs[0].Value, beyond: runs[k].Value}
 	n.first = runs[1].Start &^ n.span
 	list := make([][pageSize]piece, n.span>>shift>>pageBits+1)

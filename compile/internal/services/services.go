@@ -121,52 +121,50 @@ func (o Order) Merge(list, a, b []Piece) []Piece {
 	return list
 }
 
-// Ref says where in Words a list is: its place, in fours of words, times 32,
-// plus its length, or long. Zero is the empty list.
+// Ref says where in Words a list is: its place, times 32, plus its length, or
+// long. Zero is the empty list.
 type Ref uint32
 
 const (
-	long   = 31 // the length is in the first word
-	perRef = 4
-	most   = 1 << 27
+	long = 31 // the length is in the first place
+	most = 1 << 27
 )
 
-// Words holds many lists, each as its keys, then its hits. A key is doubled,
+// Words holds many lists: their keys in one array, so that a search that finds
+// nothing reads nothing else, and what matches in another. A key is doubled,
 // and odd where something matches. Appending leaves what is there unchanged:
 // copies of Words may be read meanwhile.
 type Words struct {
-	words []uint32
+	keys  []uint32
+	hits  []Hit
 	steps uint // of a search in any list that is not long
 }
 
-// Len returns the number of words.
-func (w *Words) Len() int { return len(w.words) }
-
-// Reset forgets all lists, and makes room for n words.
-func (w *Words) Reset(n int) { *w = Words{words: make([]uint32, 0, n)} }
+// Len returns the number of pieces.
+func (w *Words) Len() int { return len(w.keys) }
 
 // Clip gives back the room to grow.
-func (w *Words) Clip() { w.words = append(make([]uint32, 0, len(w.words)), w.words...) }
+func (w *Words) Clip() {
+	w.keys = append(make([]uint32, 0, len(w.keys)), w.keys...)
+	w.hits = append(make([]Hit, 0, len(w.hits)), w.hits...)
+}
 
-// Size returns how many words a list of n pieces takes.
-func Size(n int) int { return (2*n + 1 + perRef - 1) / perRef * perRef }
-
-// Append stores list; ok is false if there is no room for it: all words
-// together are at most 2 GiB.
+// Append stores list; ok is false if there is no room for it: all lists
+// together have at most 134,217,728 pieces.
 func (w *Words) Append(list []Piece) (r Ref, ok bool) {
-	if len(list) == 0 {
+	n := len(list)
+	if n == 0 {
 		return 0, true
 	}
-	at := (max(len(w.words), 1) + perRef - 1) / perRef // a search looks at the place before
-	if at >= most {
+	if len(w.keys) == 0 { // a search looks at the place before
+		w.keys, w.hits = append(w.keys, 0), append(w.hits, 0)
+	}
+	at := len(w.keys)
+	if at+n >= most {
 		return 0, false
 	}
-	for len(w.words) < at*perRef {
-		w.words = append(w.words, 0)
-	}
-	n := len(list)
 	if n >= long {
-		w.words = append(w.words, uint32(n))
+		w.keys, w.hits = append(w.keys, uint32(n)), append(w.hits, 0)
 		n = long
 	} else {
 		w.steps = max(w.steps, rank.Steps(uint(n)))
@@ -176,24 +174,24 @@ func (w *Words) Append(list []Piece) (r Ref, ok bool) {
 		if p.Hit != 0 {
 			k |= 1
 		}
-		w.words = append(w.words, k)
-	}
-	for _, p := range list {
-		w.words = append(w.words, p.Hit)
+		w.keys, w.hits = append(w.keys, k), append(w.hits, p.Hit)
 	}
 	return Ref(at<<5 | n), true
 }
 
 // Find returns what of the list r, which is not empty, matches key.
 func (w *Words) Find(r Ref, key uint32) Hit {
-	at, n, steps := uint(r>>5)*perRef, uint(r%32), w.steps
+	at, n, steps := uint(r>>5), uint(r%32), w.steps
 	if n == long {
-		n = uint(w.words[at])
+		n = uint(w.keys[at])
 		at, steps = at+1, rank.Steps(n)
 	}
-	i := at + rank.Below(w.words, at, n, steps, (key+1)<<1) // the piece behind
-	if w.words[i-1]&1 == 0 || i == at {
+	i := at + rank.Below(w.keys, at, n, steps, (key+1)<<1) // the piece behind
+	if w.keys[i-1]&1 == 0 || i == at {
 		return 0
 	}
-	return w.words[i-1+n]
+	return w.hits[i-1]
 }
+
+// First returns the first key of the list r: to have it in the cache.
+func (w *Words) First(r Ref) uint32 { return w.keys[r>>5] }
