@@ -68,11 +68,8 @@ func (l *locator) at(a netip.Addr) sg.InterfaceID {
 }
 
 // sortFlows names the interface and rule of each connection and orders them by
-// beginning.
-func sortFlows(e *enforce.Engine, entries []conntrack.Entry) []flow {
-	slices.SortStableFunc(entries, func(a, b conntrack.Entry) int {
-		return cmp.Or(cmp.Compare(a.Created, b.Created), cmp.Compare(a.Zone, b.Zone))
-	})
+// beginning. The times of a table are coarser than that: opened tells.
+func sortFlows(e *enforce.Engine, entries []conntrack.Entry, opened map[opening]int) []flow {
 	var flows []flow
 	for _, c := range entries {
 		f := flow{entry: c}
@@ -80,5 +77,9 @@ func sortFlows(e *enforce.Engine, entries []conntrack.Entry) []flow {
 		f.rule, _ = e.Rule(ir.RuleNum(c.Mark))
 		flows = append(flows, f)
 	}
+	slices.SortStableFunc(flows, func(a, b flow) int {
+		return cmp.Or(cmp.Compare(a.entry.Created, b.entry.Created),
+			cmp.Compare(opened[opening{a.iface, a.entry.Orig}], opened[opening{b.iface, b.entry.Orig}]))
+	})
 	return flows
 }

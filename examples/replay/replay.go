@@ -60,7 +60,14 @@ type player struct {
 	local   *locator
 	now     time.Time
 	totals  totals
+	opened  map[opening]int // in which order
 	closed  []conntrack.Entry
+}
+
+// opening is the first packet of a flow, at an interface.
+type opening struct {
+	iface sg.InterfaceID
+	tuple packet.Tuple
 }
 
 func replay(o options, stdin io.Reader, stdout, stderr io.Writer) error {
@@ -142,7 +149,7 @@ func (p *player) play(packets *capture.Reader, progress *progress) error {
 
 // start makes the engine once the capture's clock is known.
 func (p *player) start(at time.Time) {
-	p.now, p.totals.first = at, at
+	p.now, p.totals.first, p.opened = at, at, map[opening]int{}
 	p.engine = enforce.NewEngine(enforce.Options{
 		// A capture may be of a loopback device.
 		Hygiene: enforce.Hygiene{AllowLand: true, AllowMartians: true},
@@ -150,6 +157,7 @@ func (p *player) start(at time.Time) {
 		OnEvent: func(e *enforce.Event) {
 			if e.Kind == enforce.FlowOpened {
 				p.totals.flows++
+				p.opened[opening{e.Interface, e.Tuple}] = p.totals.flows
 			}
 		},
 		Conntrack: conntrack.Options{OnEnd: func(e *conntrack.Entry, _ conntrack.End) { p.closed = append(p.closed, *e) }},
@@ -241,5 +249,5 @@ func (p *player) flows() []flow {
 	for e := range p.engine.Table().All(conntrack.Time(p.now.Sub(p.totals.first)) + 1) {
 		entries = append(entries, e)
 	}
-	return sortFlows(p.engine, entries)
+	return sortFlows(p.engine, entries, p.opened)
 }
