@@ -199,10 +199,6 @@ var differences = []difference{
 		return l.stricter && l.p.Tuple.Proto == packet.ProtoTCP && l.engine.Reason == ir.ReasonInvalidState && e != nil &&
 			l.p.Flags&packet.RST != 0 && l.acknowledges()
 	}},
-	{"OPEN-2: the window of a connection that a RST refused is not Linux's (nf_conntrack_proto_tcp.c: tcp_in_window)", func(l *look) bool {
-		e := l.entries[l.k]
-		return !l.stricter && l.p.Tuple.Proto == packet.ProtoTCP && e != nil && e.Status == conntrack.StatusClose && l.engine.Reason == ir.ReasonEstablished && l.resetBefore()
-	}},
 	{"OPEN-4: a SYN-ACK in a simultaneous open that answers a SYN that was let through (nf_conntrack_proto_tcp.c: nf_conntrack_tcp_packet, TCP_CONNTRACK_IGNORE)", func(l *look) bool {
 		return !l.stricter && l.p.Tuple.Proto == packet.ProtoTCP && l.engine.Reason == ir.ReasonEstablished && l.crossedAgain()
 	}},
@@ -220,6 +216,11 @@ var consequences = []difference{
 	}},
 	{"router: Linux tracks an IPv4 packet before it reads its options, and then refuses it", func(l *look) bool {
 		return l.routedBefore()
+	}},
+	{"OPEN-2: the window of a connection that a RST refused is not Linux's (nf_conntrack_proto_tcp.c: tcp_in_window)", func(l *look) bool {
+		e := l.entries[l.k]
+		return l.p.Tuple.Proto == packet.ProtoTCP && e != nil && e.Status == conntrack.StatusClose && l.resetBefore() &&
+			(l.engine.Reason == ir.ReasonEstablished || l.engine.Reason == ir.ReasonInvalidState)
 	}},
 	{"OPEN-3: a SYN that the rules of today refuse is remembered all the same (SEM-10; enforce: Port.known)", func(l *look) bool {
 		return l.p.Tuple.Proto == packet.ProtoTCP && l.refusedSyn()
