@@ -3,9 +3,9 @@
 // and nowhere else.
 //
 // A Space knows which prefixes the selectors of one VPC have, in one family.
-// It keeps them sorted, each with the class of its addresses (package file
-// store.go), and publishes them in the flat form of package ranges, of which a
-// change replaces the touched pieces only.
+// It keeps them sorted, each with the class of its addresses, and publishes
+// them in the flat form of package ranges, of which a change replaces the
+// touched pieces only.
 package classes
 
 import (
