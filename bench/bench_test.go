@@ -15,6 +15,7 @@ import (
 	"example.com/secgroup/compile"
 	"example.com/secgroup/compile/ir"
 	"example.com/secgroup/conntrack/packet"
+	"example.com/secgroup/ipset"
 	"example.com/secgroup/sg"
 	"example.com/secgroup/sg/policy"
 )
@@ -336,6 +337,43 @@ func timeCold(b *testing.B, flows []ir.Flow, part func([]ir.Flow)) {
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/size, "ns/flow")
 	slices.Sort(times)
 	b.ReportMetric(float64(times[len(times)/10].Nanoseconds())/size, "tenth-ns")
+}
+
+// BenchmarkMatchOverlap measures 10,000 rules over 100 sets that overlap in
+// every way: 100,000 prefixes, of which every address is in about half of the
+// sets. There is no room for a merged list of each class, so that a match asks
+// each of some fifty selectors.
+func BenchmarkMatchOverlap(b *testing.B) {
+	r := rand.New(rand.NewPCG(1, 6))
+	var rules []sg.Rule
+	var sets []*ipset.Set
+	for i := range 100 {
+		set := ipset.New(sg.SetID(fmt.Sprintf("ips-%02d", i)), sg.IPv4, sg.Global())
+		for set.Len() < 1_000 {
+			p := netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(r.UintN(8)), byte(r.UintN(256)), 0}), 24)
+			if !set.Has(p) {
+				if err := set.Add(ipset.Entry{Prefix: p}); err != nil {
+					b.Fatal(err)
+				}
+			}
+		}
+		sets = append(sets, set)
+		for j := range 100 {
+			rule := fromSet(set.ID)
+			rule.ID, rule.Ports = sg.RuleID(fmt.Sprintf("r-%02d-%02d", i, j)), sg.Port(uint16(1+600*j+6*i))
+			rules = append(rules, rule)
+		}
+	}
+	w := newWorld(r, workload.Single(rules, sets...))
+	flows := make([]workload.Flow, flowsPerCase)
+	for i := range flows {
+		flows[i] = workload.Flow{Interface: workload.SingleInterface, Direction: sg.Ingress, Flow: ir.Flow{
+			Remote:   netip.AddrFrom4([4]byte{10, byte(r.UintN(8)), byte(r.UintN(256)), byte(r.UintN(256))}),
+			Protocol: uint8(sg.TCP), Port: uint16(3 + 6*r.UintN(10_000)),
+		}}
+	}
+	w.verifySome(b, sg.Drop, flows, 16)
+	timeMatch(b, w, flows)
 }
 
 // BenchmarkMatchSet measures a rule whose peer is an IP set, against the size

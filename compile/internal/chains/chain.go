@@ -139,6 +139,7 @@ func (b *builder) store(list []services.Piece) services.Ref {
 // merge renews the merged list of class k.
 func (s *Set) merge(c *Chain, f int, k classes.Class) {
 	b := &c.sides[f]
+	room := s.perRule*len(c.rules) + s.free - b.merged
 	var one *lists
 	n := 0
 	var acc []services.Piece
@@ -154,7 +155,10 @@ func (s *Set) merge(c *Chain, f int, k classes.Class) {
 		default:
 			into := &s.scratch[n%2]
 			*into = c.order.Merge((*into)[:0], acc, l.pieces[f])
-			acc = *into
+			if acc = *into; len(acc) > room {
+				b.lists.Delete(k) // the lists of its selectors answer
+				return
+			}
 		}
 	}
 	switch n {
@@ -163,15 +167,9 @@ func (s *Set) merge(c *Chain, f int, k classes.Class) {
 	case 1:
 		b.lists.Set(k, uint32(one.refs[f]))
 	default:
-		size := len(acc)
-		limit := s.perRule*len(c.rules) + s.free
-		if b.merged+size > limit {
-			b.lists.Delete(k) // the lists of its selectors answer
-			return
-		}
 		if r, ok := b.words.Append(acc); ok {
 			b.lists.Set(k, uint32(r))
-			b.merged += size
+			b.merged += len(acc)
 		} else {
 			b.lists.Delete(k)
 		}

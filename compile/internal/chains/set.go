@@ -23,16 +23,21 @@ type Set struct {
 	lists   slab[lists]
 }
 
-// slab cuts short lists from long ones: they are made by the thousand.
-type slab[T any] struct{ rest []T }
+// slab cuts short lists from long ones, each twice as long as the one before:
+// where there are many they are made by the thousand.
+type slab[T any] struct {
+	rest []T
+	size int
+}
 
 // take returns a list of n elements.
 func (s *slab[T]) take(n int) []T {
-	if n > 64 {
+	if n > 64 { // as long as the first
 		return make([]T, n)
 	}
 	if n > len(s.rest) {
-		s.rest = make([]T, 1024)
+		s.size = min(1024, max(64, 2*s.size))
+		s.rest = make([]T, s.size)
 	}
 	list := s.rest[:n:n]
 	s.rest = s.rest[n:]

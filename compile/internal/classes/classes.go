@@ -3,9 +3,9 @@
 // and nowhere else.
 //
 // A Space knows which prefixes the selectors of one VPC have, in one family.
-// It keeps them sorted, each with the class of its addresses (package file
-// store.go), and publishes them in the flat form of package ranges, of which a
-// change replaces the touched pieces only.
+// It keeps them sorted, each with the class of its addresses, and publishes
+// them in the flat form of package ranges, of which a change replaces the
+// touched pieces only.
 package classes
 
 import (
@@ -38,8 +38,13 @@ type Registry struct {
 	with  map[ir.SelectorNum][]Class // the classes that have a selector
 	made  []Class                    // since Flush
 	idle  []Class                    // out of use at some time since Flush
-	memo  [1024]struct{ a, b, both Class }
+	memo  []joined                   // by hash; what was joined since Flush
 }
+
+// joined is the outcome of a join.
+type joined struct{ a, b, both Class }
+
+const memoBits = 10
 
 // Sets returns the selectors of each class that is no single one, as they are
 // now.
@@ -96,7 +101,7 @@ func (r *Registry) Flush() (made []Class, dropped []Dropped) {
 		dropped = append(dropped, Dropped{c, set})
 	}
 	r.made, r.idle = nil, r.idle[:0]
-	clear(r.memo[:])
+	r.memo = nil
 	return made, dropped
 }
 
@@ -170,7 +175,10 @@ func (r *Registry) join(a, b Class) Class {
 		return r.retain(a)
 	}
 	// No number changes its meaning before Flush.
-	m := &r.memo[(a*0x9E3779B1^b*0x85EBCA6B)>>22]
+	if r.memo == nil {
+		r.memo = make([]joined, 1<<memoBits)
+	}
+	m := &r.memo[(a*0x9E3779B1^b*0x85EBCA6B)>>(32-memoBits)]
 	if m.both != 0 && m.a == a && m.b == b {
 		return r.retain(m.both)
 	}
