@@ -12,7 +12,7 @@ import (
 func TestTick(t *testing.T) {
 	for _, idle := range []time.Duration{time.Millisecond, 62500 * time.Microsecond, time.Second, 30*time.Second + 7*time.Millisecond, 5 * 24 * time.Hour} {
 		for at := Time(0); at < 3*tick; at += tick/7 + 1 {
-			tb := NewTable(Options{Shards: 1, Timeouts: Timeouts{UDP: idle}})
+			tb := NewTable(Options{Shards: 1, MaxFragments: 8, Timeouts: Timeouts{UDP: idle}})
 			out, _ := flow(1)
 			tb.Track(0, 0, Local, out) // the first tick begins here
 			tb.Commit(at, 0, Local, out, 1, 1)
@@ -29,7 +29,7 @@ func TestTick(t *testing.T) {
 func TestYears(t *testing.T) {
 	const year = Time(365*24) * Time(time.Hour)
 	for _, leap := range []Time{10 * year, -10 * year, 1<<32*tick - second, 1 << 32 * tick, 1<<31*tick + second, 4 * year} {
-		tb := NewTable(Options{})
+		tb := NewTable(Options{MaxFragments: 8})
 		now := 20 * year
 		for i := range 20 {
 			require.True(t, admit(tb, now, 0, i))

@@ -65,7 +65,7 @@ func TestPacked(t *testing.T) {
 // TestBatch: a batch says what its packets say one after the other.
 func TestBatch(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
-		o := Options{MaxEntries: 64, Shards: 2, TCPLoose: rapid.Bool().Draw(rt, "loose")}
+		o := Options{MaxEntries: 1024, Shards: 2, MaxFragments: 8, TCPLoose: rapid.Bool().Draw(rt, "loose")}
 		single, batch := NewTable(o), NewTable(o)
 		var pkts []packet.Packet
 		for range rapid.IntRange(0, 150).Draw(rt, "packets") {
@@ -83,7 +83,7 @@ func TestBatch(t *testing.T) {
 				if rapid.IntRange(0, 3).Draw(rt, "open") == 0 {
 					a, _ := single.Commit(0, 1, from, &pkts[i], 1, 1)
 					b, _ := batch.Commit(0, 1, from, &pkts[i], 1, 1)
-					if a.ref = b.ref; a != b { // their secrets differ, so do the shards
+					if a.ref = b.ref; a != b { // their secrets differ, and so do the shards
 						rt.Fatalf("%+v, %+v", a, b)
 					}
 				}
