@@ -22,6 +22,7 @@ func (p *Port) filterSome(st *portState, now conntrack.Time, c Checksums, d sg.D
 	for i, b := range pkts {
 		w.why[i] = p.admit(st, c, d, b, &w.pkts[i])
 	}
+	var conn conntrack.Conn
 	p.engine.table.Look(&w.looked, st.zone, side(d), w.pkts[:len(pkts)])
 	for i, b := range pkts {
 		v, pkt := &out[i], &w.pkts[i]
@@ -32,7 +33,7 @@ func (p *Port) filterSome(st *portState, now conntrack.Time, c Checksums, d sg.D
 		case pkt.Fragment:
 			*v = p.fragment(st, now, d, pkt, b)
 		default:
-			conn := p.engine.table.TrackAt(now, &w.looked, i, pkt)
+			p.engine.table.TrackAt(now, &w.looked, i, pkt, &conn)
 			if st.settled(&conn, pkt) {
 				*v = ir.Verdict{Action: sg.Accept, Reason: ir.ReasonEstablished, Rule: ir.RuleNum(conn.Mark)}
 			} else {

@@ -48,12 +48,8 @@ func (p *Port) Interface() sg.InterfaceID { return p.id }
 
 // current returns the state for the policy in force, nil if there is none.
 func (p *Port) current() *portState {
-	st, gen := p.state.Load(), p.engine.gen.Load()
-	if st != nil && st.gen == gen {
+	if st := p.state.Load(); st != nil && st.gen == p.engine.gen.Load() {
 		return st
-	}
-	if gen == nil {
-		return nil
 	}
 	return p.resolve()
 }
@@ -65,7 +61,7 @@ func (p *Port) resolve() *portState {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	st, gen := p.state.Load(), p.engine.gen.Load() // read under the lock: states only move forward
-	if st != nil && st.gen == gen {
+	if gen == nil || st != nil && st.gen == gen {
 		return st
 	}
 	next := &portState{gen: gen}
@@ -161,7 +157,8 @@ func (p *Port) FilterWith(c Checksums, d sg.Direction, b []byte) ir.Verdict {
 	if pkt.Fragment {
 		return p.fragment(st, now, d, &pkt, b)
 	}
-	conn := p.engine.table.Track(now, st.zone, side(d), &pkt)
+	var conn conntrack.Conn
+	p.engine.table.TrackTo(now, st.zone, side(d), &pkt, &conn)
 	if st.settled(&conn, &pkt) {
 		return ir.Verdict{Action: sg.Accept, Reason: ir.ReasonEstablished, Rule: ir.RuleNum(conn.Mark)}
 	}
@@ -215,7 +212,7 @@ func (p *Port) unknown(st *portState, d sg.Direction, b []byte) ir.Verdict {
 // table says conn, belongs to a connection that the policy in force allowed, and
 // does not ask to open it once more.
 func (st *portState) settled(conn *conntrack.Conn, pkt *packet.Packet) bool {
-	return conn.State == conntrack.Established && conn.Epoch == st.gen.epoch && !opensAgain(*conn, pkt)
+	return conn.State == conntrack.Established && conn.Epoch == st.gen.epoch && !(conn.Dir == conntrack.Original && opensConnection(pkt))
 }
 
 // fragment decides a fragment, which may be the first one or not.
