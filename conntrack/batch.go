@@ -42,12 +42,13 @@ func (t *Table) Look(b *Batch, z Zone, from Side, pkts []packet.Packet) {
 	}
 }
 
-// TrackAt is [Table.Track] for p, which is packet i of the last Look into b.
-func (t *Table) TrackAt(now Time, b *Batch, i int, p *packet.Packet) (out Conn) {
-	if quick(p) && t.hot(t.clock.at(now), b.zone, b.from, p, t.shard(b.hashes[i]), b.guess[i], &out) {
-		return out
+// TrackAt is [Table.TrackTo] for p, which is packet i of the last Look into b.
+func (t *Table) TrackAt(now Time, b *Batch, i int, p *packet.Packet, out *Conn) {
+	if !quick(p) {
+		*out = t.trackAny(now, b.zone, b.from, p)
+		return
 	}
-	return t.trackAny(now, b.zone, b.from, p)
+	t.quickly(now, b.zone, b.from, p, b.hashes[i], b.guess[i], out)
 }
 
 // TrackBatch is Track for pkts, one after the other, into out, which is at least
@@ -60,7 +61,7 @@ func (t *Table) TrackBatch(now Time, z Zone, from Side, pkts []packet.Packet, ou
 		n := min(len(pkts), BatchSize)
 		t.Look(&b, z, from, pkts[:n])
 		for i := range n {
-			out[i] = t.TrackAt(now, &b, i, &pkts[i])
+			t.TrackAt(now, &b, i, &pkts[i], &out[i])
 		}
 		pkts, out = pkts[n:], out[n:]
 	}

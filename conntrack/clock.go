@@ -77,7 +77,8 @@ func (t *ticker) at(now Time) uint32 {
 	// The reading first: if another one moves the clock meanwhile, the tick is
 	// the newer one.
 	d := now - Time(t.from.Load())
-	if n := t.now.Load(); d < tick && d > -maxStall && n != 0 {
+	// One comparison for d < tick and d > -maxStall.
+	if n := t.now.Load(); uint64(d+maxStall-1) < uint64(tick+maxStall-1) && n != 0 {
 		return n
 	}
 	return t.move(now)

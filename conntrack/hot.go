@@ -11,9 +11,30 @@ import (
 // packets are: of a known connection, and changing no state. It says what track
 // would say, or nothing, and then it has done nothing.
 
-// quick reports whether the short form may know p: a whole packet of TCP or UDP.
+// quick reports whether the short form may know p: a whole packet of TCP or UDP,
+// in IPv4 or IPv6.
 func quick(p *packet.Packet) bool {
-	return (p.Tuple.Proto == packet.ProtoTCP || p.Tuple.Proto == packet.ProtoUDP) && !p.Fragment
+	return (p.Tuple.Proto == packet.ProtoTCP || p.Tuple.Proto == packet.ProtoUDP) && !p.Fragment && p.Tuple.Family&^2 == 4
+}
+
+// quickly is TrackTo for a quick packet whose hash is h. id is what guess said of
+// it some time ago, or 0.
+func (t *Table) quickly(now Time, z Zone, from Side, p *packet.Packet, h uint64, id uint32, out *Conn) {
+	s, at := t.shard(h), t.clock.at(now)
+	if id == 0 {
+		moves := s.index.moves.Load()
+		id = s.index.guess(h)
+		if id == 0 && moves%2 == 0 && s.index.moves.Load() == moves { // as shard.find has it
+			*out = t.miss(at, from, p, s)
+			return
+		}
+	}
+	if t.hot(at, z, from, p, s, id, out) {
+		return
+	}
+	var k key
+	k.set(z, from, &p.Tuple, 0, 0)
+	*out = t.track(at, &k, h, classOpener, from, p)
 }
 
 // ends returns the addresses and ports of p, remote first.
@@ -64,7 +85,7 @@ func (x *index) guess(h uint64) uint32 {
 	return 0
 }
 
-// hot is Track for a quick packet whose entry probably has the number id. It
+// hot is TrackTo for a quick packet whose entry probably has the number id. It
 // sets out, or reports false.
 func (t *Table) hot(now uint32, z Zone, from Side, p *packet.Packet, s *shard, id uint32, out *Conn) bool {
 	if id>>1 == 0 {
@@ -83,21 +104,20 @@ func (t *Table) hot(now uint32, z Zone, from Side, p *packet.Packet, s *shard, i
 	if w&wordLocked != 0 || !atomic.CompareAndSwapUint32(&e.word, w, w|wordLocked) {
 		return false
 	}
-	remote, addr, ports := ends(from, p)
 	le := binary.LittleEndian
-	st := e.status()
-	if e.ports != ports || uint8(w) != p.Tuple.Proto || st == statusFree ||
+	remote, addr, ports := ends(from, p)
+	if e.ports != ports || uint8(w) != p.Tuple.Proto || !e.live() ||
 		le.Uint64(e.remote[:8]) != le.Uint64(remote[:8]) || le.Uint64(e.remote[8:]) != le.Uint64(remote[8:]) {
 		e.unlock(w)
 		return false
 	}
 	l := s.locals.at(e.local)
-	if l.zone != z || uint8(atomic.LoadUint32(&l.opts)) != p.Tuple.Family ||
+	if l.zone != z || l.family() != p.Tuple.Family ||
 		le.Uint64(l.addr[:8]) != le.Uint64(addr[:8]) || le.Uint64(l.addr[8:]) != le.Uint64(addr[8:]) {
 		e.unlock(w)
 		return false
 	}
-	d := e.dir(from)
+	d := e.dir(from) & 1
 	if te != nil {
 		// Both have been heard, so the idle time does not hang on this packet,
 		// and it began with the last one.
@@ -106,12 +126,12 @@ func (t *Table) hot(now uint32, z Zone, from Side, p *packet.Packet, s *shard, i
 			e.unlock(w)
 			return false
 		}
-	} else if e.flags&flagSeenReply == 0 && d == Reply || due(now, e.seen+t.idle.by[ClassUDP][st]) {
+	} else if e.flags&flagSeenReply == 0 && d == Reply || due(now, e.seen+t.idle.by[ClassUDP][e.status()]) {
 		e.unlock(w)
 		return false
 	}
-	n, bytes := e.packets[d&1]+1, uint64(e.bytes[d&1])+uint64(p.Length)
-	e.packets[d&1], e.bytes[d&1] = n, uint32(bytes)
+	n, bytes := e.packets[d]+1, uint64(e.bytes[d])+uint64(p.Length)
+	e.packets[d], e.bytes[d] = n, uint32(bytes)
 	if n&countMask == 0 || bytes>>32 != 0 {
 		s.overflow(e, id, d, bytes>>32)
 	}
@@ -123,4 +143,15 @@ func (t *Table) hot(now uint32, z Zone, from Side, p *packet.Packet, s *shard, i
 	out.ref = ref{s.n, id, w & wordGen}
 	e.unlock(w)
 	return true
+}
+
+// miss is Track for a quick packet that has no entry.
+func (t *Table) miss(now uint32, from Side, p *packet.Packet, s *shard) Conn {
+	if p.Tuple.Proto == packet.ProtoTCP {
+		if _, ok := tcpStart(p.Flags, t.loose || t.adopt.on(now)); !ok {
+			s.invalid.Add(1)
+			return Conn{}
+		}
+	}
+	return Conn{State: New, Opener: from}
 }

@@ -62,7 +62,7 @@ func (e *endpoint) setMaxWin(v uint32) {
 }
 
 // options returns the options of the end that sends in direction d.
-func (e *entry) options(d Dir) options { return options(e.packets[d]>>countShift) &^ optChallenge }
+func (e *entry) options(d Dir) options { return options(e.packets[d&1]>>countShift) &^ optChallenge }
 
 func (e *entry) setOptions(d Dir, o options) {
 	e.packets[d] = e.packets[d]&(countMask|heldBit) | uint32(o&^optChallenge)<<countShift
@@ -75,12 +75,13 @@ func (e *entry) remember(seg segment, d Dir) {
 
 // follow is the short form of tcpConn.tcp for what nearly all segments are: data
 // or an acknowledgement of an established connection, within its window. It
-// reports false, and has changed nothing, for all others.
+// reports false, and has changed nothing, for all others. p is no fragment.
 func (e *tcpEntry) follow(d Dir, p *packet.Packet) bool {
-	if e.status() != StatusEstablished || p.Fragment || p.Flags&(packet.FIN|packet.SYN|packet.RST|packet.ACK|packet.URG) != packet.ACK {
+	d &= 1
+	if e.status() != StatusEstablished || p.Flags&(packet.FIN|packet.SYN|packet.RST|packet.ACK|packet.URG) != packet.ACK {
 		return false
 	}
-	snd, rcv := &e.ends[d&1], &e.ends[d&1^1]
+	snd, rcv := &e.ends[d], &e.ends[d^1]
 	if snd.maxWin == 0 || rcv.maxWin == 0 {
 		return false
 	}
@@ -102,7 +103,7 @@ func (e *tcpEntry) follow(d Dir, p *packet.Packet) bool {
 	}
 	if mine&optAcked == 0 || after(ack, snd.maxAck) {
 		snd.maxAck = ack
-		e.packets[d&1] |= uint32(optAcked) << countShift
+		e.packets[d] |= uint32(optAcked) << countShift
 	}
 	if after(end, snd.maxEnd) {
 		rcv.setMaxWin(rcv.maxWin + end - snd.maxEnd)
@@ -113,9 +114,9 @@ func (e *tcpEntry) follow(d Dir, p *packet.Packet) bool {
 			rcv.maxEnd++
 		}
 	}
-	e.remember(segAck, d)
+	e.state = uint8(StatusEstablished) | uint8(segAck)<<4 | uint8(d)<<7 // see remember
 	e.extra, e.aux = end, p.Window
-	if d == Reply || e.flags&flagSeenReply != 0 {
+	if e.flags&flagAssured == 0 && (d == Reply || e.flags&flagSeenReply != 0) {
 		e.flags |= flagAssured
 	}
 	return true

@@ -15,15 +15,20 @@ import "example.com/secgroup/conntrack/packet"
 // A trailing fragment has no ports: Track passes it to TrackFragment and
 // returns Established with the first fragment's mark, without an entry, or
 // Invalid.
-func (t *Table) Track(now Time, z Zone, from Side, p *packet.Packet) (out Conn) {
-	if quick(p) {
-		h := t.quickHash(z, from&1, p)
-		s := t.shard(h)
-		if t.hot(t.clock.at(now), z, from&1, p, s, s.index.guess(h), &out) {
-			return out
-		}
+func (t *Table) Track(now Time, z Zone, from Side, p *packet.Packet) (c Conn) {
+	t.TrackTo(now, z, from, p, &c)
+	return c
+}
+
+// TrackTo is [Table.Track], but sets out instead of returning it, which spares
+// who tracks every packet some copies.
+func (t *Table) TrackTo(now Time, z Zone, from Side, p *packet.Packet, out *Conn) {
+	from &= 1
+	if !quick(p) {
+		*out = t.trackAny(now, z, from, p)
+		return
 	}
-	return t.trackAny(now, z, from&1, p)
+	t.quickly(now, z, from, p, t.quickHash(z, from, p), 0, out)
 }
 
 // trackAny is Track without the short form.
@@ -75,7 +80,7 @@ func (s *shard) follow(now uint32, e *entry, id, w uint32, from Side, p *packet.
 	d := e.dir(from)
 	o := moved
 	if id&numberTCP != 0 {
-		if te := s.atTCP(id); te.follow(d, p) {
+		if te := s.atTCP(id); !p.Fragment && te.follow(d, p) {
 			e.packets[Original] &^= heldBit // it expires no sooner than before
 		} else if o = s.followTCP(now, te, id, d, p); o == refused || o == reopens {
 			e.unlock(w)

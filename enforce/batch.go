@@ -14,7 +14,7 @@ type batch struct {
 	looked conntrack.Batch
 }
 
-// filterSome is filter for pkts, one after the other, and counts what it
+// filterSome is FilterWith for pkts, one after the other, and counts what it
 // accepted. There are at most conntrack.BatchSize of them. All are decoded and
 // their connections asked for before the first is decided.
 func (p *Port) filterSome(st *portState, now conntrack.Time, c Checksums, d sg.Direction, pkts [][]byte, out []ir.Verdict) (accepted int) {
@@ -22,10 +22,25 @@ func (p *Port) filterSome(st *portState, now conntrack.Time, c Checksums, d sg.D
 	for i, b := range pkts {
 		w.why[i] = p.admit(st, c, d, b, &w.pkts[i])
 	}
+	var conn conntrack.Conn
 	p.engine.table.Look(&w.looked, st.zone, side(d), w.pkts[:len(pkts)])
 	for i, b := range pkts {
-		out[i] = p.decide(st, now, d, &w.pkts[i], b, w.why[i], w, i)
-		if out[i].Action == sg.Accept {
+		v, pkt := &out[i], &w.pkts[i]
+		switch {
+		case w.why[i] != ir.ReasonNone:
+			*v = p.drop(st, now, d, pkt, ir.Verdict{Reason: w.why[i]})
+			continue
+		case pkt.Fragment:
+			*v = p.fragment(st, now, d, pkt, b)
+		default:
+			p.engine.table.TrackAt(now, &w.looked, i, pkt, &conn)
+			if st.settled(&conn, pkt) {
+				*v = ir.Verdict{Action: sg.Accept, Reason: ir.ReasonEstablished, Rule: ir.RuleNum(conn.Mark)}
+			} else {
+				*v = p.pass(st, now, d, pkt, b, conn)
+			}
+		}
+		if v.Action == sg.Accept {
 			accepted++
 		}
 	}

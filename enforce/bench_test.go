@@ -1,6 +1,8 @@
 package enforce_test
 
 import (
+	"context"
+	"encoding/binary"
 	"strconv"
 	"testing"
 	"time"
@@ -72,6 +74,74 @@ func BenchmarkFilter(b *testing.B) {
 				b.Fatal(n, out[31])
 			}
 			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(len(pkts)), "ns/packet")
+		})
+	}
+}
+
+// servedPort is the port of an engine as a server has it: Run keeps the clock,
+// so that a packet does not pay for one, not even for a false one.
+func servedPort(b *testing.B) *enforce.Port {
+	e := enforce.NewEngine(enforce.Options{Conntrack: conntrack.Options{MaxEntries: 1 << 20}})
+	if err := e.Apply(b.Context(), matcher(b, profile(sg.Revalidate), web(), nic("i", "web"))); err != nil {
+		b.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = e.Run(ctx)
+	}()
+	b.Cleanup(func() { cancel(); <-done })
+	return e.Port("i")
+}
+
+// BenchmarkServed is one packet through a port whose engine runs: the price of
+// the packet path and nothing else. Its instructions can be counted: see
+// bench/hotpath.md.
+func BenchmarkServed(b *testing.B) {
+	for _, f := range families() {
+		client, service, dns := at(f.peer, "4000"), at(f.local, "443"), at(f.local, "53")
+		run := func(name string, want ir.Reason, pkt []byte, before ...[]byte) {
+			b.Run(name+"/"+f.name, func(b *testing.B) {
+				p := servedPort(b)
+				for i, pkt := range before {
+					p.Filter([...]sg.Direction{sg.Ingress, sg.Egress}[i%2], pkt)
+				}
+				b.ReportAllocs()
+				var v ir.Verdict
+				for b.Loop() {
+					v = p.Filter(sg.Ingress, pkt)
+				}
+				if v.Reason != want {
+					b.Fatal(v)
+				}
+			})
+		}
+		run("tcp", ir.ReasonEstablished, tcp(client, service, "A"),
+			tcp(client, service, "S"), tcp(service, client, "SA"), tcp(client, service, "A"))
+		run("udp", ir.ReasonEstablished, udp(client, dns, 64), udp(client, dns, 64), udp(dns, client, 64))
+		run("denied", ir.ReasonNoRule, tcp(client, at(f.local, "22"), "S"))
+		b.Run("new/"+f.name, func(b *testing.B) {
+			p := servedPort(b)
+			pkt := tcp(client, service, "S")
+			src, port := pkt[12:16], pkt[20:22]
+			if f.name == "ipv6" {
+				src, port = pkt[20:24], pkt[40:42] // the last word of it
+			}
+			b.ReportAllocs()
+			n, accepted := uint32(0), 0
+			from := binary.BigEndian.Uint32(src)
+			for b.Loop() {
+				n++
+				binary.BigEndian.PutUint16(port, uint16(n))
+				binary.BigEndian.PutUint32(src, from+n>>16)
+				if p.Filter(sg.Ingress, pkt).Action == sg.Accept {
+					accepted++
+				}
+			}
+			if accepted == 0 {
+				b.Fatal("nothing was accepted")
+			}
 		})
 	}
 }

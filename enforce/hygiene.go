@@ -105,8 +105,18 @@ func newHygiene(o Hygiene) hygiene {
 	return h
 }
 
-// reason returns why p is refused, or ReasonNone.
+// reason returns why p is refused, or ReasonNone. Nearly all packets are
+// honest, which the first look says in a few comparisons.
 func (h *hygiene) reason(p *packet.Packet) ir.Reason {
+	t := &p.Tuple
+	if p.Odd == 0 && (t.Proto == packet.ProtoTCP || t.Proto == packet.ProtoUDP) && !suspects(t) {
+		return ir.ReasonNone
+	}
+	return h.look(p)
+}
+
+// look is reason, in full.
+func (h *hygiene) look(p *packet.Packet) ir.Reason {
 	if odd := p.Odd & h.odd; odd != 0 {
 		return oddReason(odd)
 	}
@@ -114,7 +124,7 @@ func (h *hygiene) reason(p *packet.Packet) ir.Reason {
 	if t.Src == t.Dst && h.land {
 		return ir.ReasonLand
 	}
-	if h.martians && (suspect(&t.Src, t.Family) || suspect(&t.Dst, t.Family)) && martian(p) {
+	if h.martians && suspects(t) && martian(p) {
 		return ir.ReasonMartian
 	}
 	if t.Proto == packet.ProtoICMPv6 || t.Proto == packet.ProtoICMP {
@@ -122,6 +132,24 @@ func (h *hygiene) reason(p *packet.Packet) ir.Reason {
 	}
 	return ir.ReasonNone
 }
+
+// suspects reports whether the addresses of t may be those of a LAND attack or
+// martians. It is true of all that are, and of few others.
+func suspects(t *packet.Tuple) bool {
+	be := binary.BigEndian
+	if t.Family == 4 {
+		s, d := be.Uint32(t.Src[12:]), be.Uint32(t.Dst[12:])
+		return s == d || suspect4(s>>24) || suspect4(d>>24)
+	}
+	s, d := be.Uint64(t.Src[:8]), be.Uint64(t.Dst[:8])
+	return s == d && be.Uint64(t.Src[8:]) == be.Uint64(t.Dst[8:]) || suspect6(s) || suspect6(d)
+}
+
+// suspect4 reports whether an address with that first byte may be a martian.
+func suspect4(first uint32) bool { return first-1 >= 223 || first == 127 }
+
+// suspect6 likewise, of the first half of an address.
+func suspect6(first uint64) bool { return first == 0 || first>>56 == 0xff }
 
 func oddReason(o packet.Oddity) ir.Reason {
 	switch {
@@ -133,15 +161,6 @@ func oddReason(o packet.Oddity) ir.Reason {
 		return ir.ReasonRoutingHeader
 	}
 	return ir.ReasonFragmentHeader
-}
-
-// suspect reports whether an address may be a martian: the first look, which
-// nearly every packet gets away with.
-func suspect(a *[16]byte, family uint8) bool {
-	if family == 4 {
-		return a[12] == 0 || a[12] == 127 || a[12] >= 224
-	}
-	return a[0] == 0xff || binary.BigEndian.Uint64(a[:8]) == 0
 }
 
 // martian reports whether p has an address that Hygiene.AllowMartians lists.

@@ -48,12 +48,8 @@ func (p *Port) Interface() sg.InterfaceID { return p.id }
 
 // current returns the state for the policy in force, nil if there is none.
 func (p *Port) current() *portState {
-	st, gen := p.state.Load(), p.engine.gen.Load()
-	if st != nil && st.gen == gen {
+	if st := p.state.Load(); st != nil && st.gen == p.engine.gen.Load() {
 		return st
-	}
-	if gen == nil {
-		return nil
 	}
 	return p.resolve()
 }
@@ -65,7 +61,7 @@ func (p *Port) resolve() *portState {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	st, gen := p.state.Load(), p.engine.gen.Load() // read under the lock: states only move forward
-	if st != nil && st.gen == gen {
+	if gen == nil || st != nil && st.gen == gen {
 		return st
 	}
 	next := &portState{gen: gen}
@@ -153,7 +149,20 @@ func (p *Port) FilterWith(c Checksums, d sg.Direction, b []byte) ir.Verdict {
 	if st == nil || !st.known || !d.Valid() {
 		return p.unknown(st, d, b)
 	}
-	return p.filter(st, p.engine.now(), c, d, b)
+	var pkt packet.Packet
+	now := p.engine.now()
+	if why := p.admit(st, c, d, b, &pkt); why != ir.ReasonNone {
+		return p.drop(st, now, d, &pkt, ir.Verdict{Reason: why})
+	}
+	if pkt.Fragment {
+		return p.fragment(st, now, d, &pkt, b)
+	}
+	var conn conntrack.Conn
+	p.engine.table.TrackTo(now, st.zone, side(d), &pkt, &conn)
+	if st.settled(&conn, &pkt) {
+		return ir.Verdict{Action: sg.Accept, Reason: ir.ReasonEstablished, Rule: ir.RuleNum(conn.Mark)}
+	}
+	return p.pass(st, now, d, &pkt, b, conn)
 }
 
 // FilterBatch decides pkts into out, which is at least as long, and returns
@@ -199,34 +208,21 @@ func (p *Port) unknown(st *portState, d sg.Direction, b []byte) ir.Verdict {
 	return v
 }
 
-// filter is the verdict, step by step.
-func (p *Port) filter(st *portState, now conntrack.Time, c Checksums, d sg.Direction, b []byte) ir.Verdict {
-	var pkt packet.Packet
-	why := p.admit(st, c, d, b, &pkt)
-	return p.decide(st, now, d, &pkt, b, why, nil, 0)
+// settled reports what is true of nearly all packets: that pkt, of which the
+// table says conn, belongs to a connection that the policy in force allowed, and
+// does not ask to open it once more.
+func (st *portState) settled(conn *conntrack.Conn, pkt *packet.Packet) bool {
+	return conn.State == conntrack.Established && conn.Epoch == st.gen.epoch && !(conn.Dir == conntrack.Original && opensConnection(pkt))
 }
 
-// decide is what follows admit. Of a batch, at is the place of the packet.
-func (p *Port) decide(st *portState, now conntrack.Time, d sg.Direction, pkt *packet.Packet, b []byte, why ir.Reason, of *batch, at int) ir.Verdict {
-	if why != ir.ReasonNone {
-		return p.drop(st, now, d, pkt, ir.Verdict{Reason: why})
-	}
+// fragment decides a fragment, which may be the first one or not.
+func (p *Port) fragment(st *portState, now conntrack.Time, d sg.Direction, pkt *packet.Packet, b []byte) ir.Verdict {
 	if pkt.Trailing() {
 		return p.trailing(st, now, d, pkt, b)
 	}
-	var conn conntrack.Conn
-	if of == nil {
-		conn = p.engine.table.Track(now, st.zone, side(d), pkt)
-	} else {
-		conn = p.engine.table.TrackAt(now, &of.looked, at, pkt)
-	}
-	if conn.State == conntrack.Established && conn.Epoch == st.gen.epoch && !opensAgain(conn, pkt) && !pkt.Fragment {
-		return ir.Verdict{Action: sg.Accept, Reason: ir.ReasonEstablished, Rule: ir.RuleNum(conn.Mark)} // nearly all packets
-	}
+	conn := p.engine.table.Track(now, st.zone, side(d), pkt)
 	v := p.pass(st, now, d, pkt, b, conn)
-	if pkt.Fragment {
-		p.settle(st, now, d, pkt, v)
-	}
+	p.settle(st, now, d, pkt, v)
 	return v
 }
 

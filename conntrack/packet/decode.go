@@ -40,6 +40,18 @@ package packet
 // concurrent use with distinct p.
 func Decode(b []byte, p *Packet) error {
 	*p = Packet{}
+	if plain(b, p) {
+		return nil
+	}
+	if e := p.decode(b); e != 0 {
+		return e
+	}
+	return nil
+}
+
+// decode is Decode without its short way, whatever p was.
+func (p *Packet) decode(b []byte) Error {
+	*p = Packet{}
 	if len(b) == 0 {
 		return ErrTruncated
 	}
@@ -54,9 +66,8 @@ func Decode(b []byte, p *Packet) error {
 	}
 	if e != 0 {
 		p.strip()
-		return e
 	}
-	return nil
+	return e
 }
 
 // strip leaves in p what Decode promises for a refused packet. It resets the

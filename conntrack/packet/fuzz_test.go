@@ -25,6 +25,9 @@ func checkInvariants(t fataler, b []byte) (packet.Packet, error) {
 	if err2 := packet.Decode(b, &q); err2 != err || p != q {
 		t.Fatalf("depends on the previous packet:\n%+v, %v\n%+v, %v", p, err, q, err2)
 	}
+	if err2 := packet.DecodeLong(b, &q); err2 != err || p != q {
+		t.Fatalf("the short way and the long one:\n%+v, %v\n%+v, %v", p, err, q, err2)
+	}
 	if err != nil {
 		e, ok := err.(packet.Error)
 		if !ok || e < packet.ErrTruncated || e > packet.ErrTinyFragment {
