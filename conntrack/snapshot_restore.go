@@ -139,14 +139,16 @@ func (t *Table) restore(now uint32, r *record, elapsed uint32) fate {
 	return fateRestored
 }
 
-// restoredDeadline returns when r expires; ok is false if it has.
+// restoredDeadline returns when r expires; ok is false if it has. A deadline that
+// stands lies no further away than the idle time here.
 func (t *Table) restoredDeadline(now uint32, r *record, elapsed uint32) (at uint32, ok bool) {
-	if r.left != 0 {
-		return now + r.left - elapsed, r.left > elapsed
-	}
 	e := entry{word: uint32(r.key.proto), body: body{flags: r.flags}}
 	e.setStatus(r.status)
 	idle, limit := r.idle+elapsed, t.idle.of(&e)
+	if r.left != 0 {
+		left := min(r.left, limit)
+		return now + left - elapsed, left > elapsed
+	}
 	return now + limit - idle, idle < limit
 }
 

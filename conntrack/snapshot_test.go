@@ -88,7 +88,7 @@ func (h *harness) restart() {
 	before, err1 := recordsOf(file.Bytes())
 	after, err2 := recordsOf(again.Bytes())
 	if err1 != nil || err2 != nil || !slices.Equal(before, after) {
-		rt.Fatalf("saved %q, %v\nagain %q, %v", before, err1, after, err2)
+		rt.Fatalf("%d saved, %v; %d again, %v", len(before), err1, len(after), err2)
 	}
 }
 
@@ -527,4 +527,33 @@ func TestRestoreClaims(t *testing.T) {
 	}
 	binary.BigEndian.PutUint16(head[8:], snapshotVersion+1)
 	refuses(t, head, ErrSnapshotVersion, "from the future")
+}
+
+// A deadline that a SYN in mid-connection left standing is kept, but no longer
+// than the idle times of the table restored to.
+func TestRestoreHeldDeadline(t *testing.T) {
+	g := newGate()
+	g.out(seg(here, there, "S", 100, 0, 0, 1000))
+	g.in(seg(there, here, "SA", 500, 101, 0, 1000))
+	g.out(seg(here, there, "A", 101, 501, 0, 1000))
+	g.now = 3600 * second
+	g.out(seg(here, there, "S", 9000, 0, 0, 1000)) // let through; the idle time goes on
+	file := saved(t, g.Table, g.now, SnapshotOptions{})
+	left := 5*24*time.Hour - time.Hour
+	for name, c := range map[string]struct {
+		o    Timeouts
+		want time.Duration
+	}{
+		"same":    {Timeouts{}, left},
+		"longer":  {Timeouts{TCPEstablished: year}, left},
+		"shorter": {Timeouts{TCPEstablished: time.Hour}, time.Hour},
+	} {
+		to := NewTable(Options{Timeouts: c.o})
+		_, err := to.Restore(bytes.NewReader(file), 0, RestoreOptions{})
+		require.NoError(t, err)
+		for e := range to.All(0) {
+			require.Equal(t, Time(c.want), e.Expires, name)
+		}
+		require.Equal(t, 1, to.Len())
+	}
 }
