@@ -92,6 +92,15 @@ func (h *harness) restart() {
 	}
 }
 
+// jump lets the clock jump by years.
+func (h *harness) jump() {
+	years := Time(rapid.SampledFrom([]int{2, 10}).Draw(h.rt, "years")) * Time(year)
+	if h.back && rapid.Bool().Draw(h.rt, "back") {
+		years = -years
+	}
+	h.now += years
+}
+
 func propertyRestart(rt *rapid.T) {
 	h := newHarness(rt)
 	action := func(f func()) func(*rapid.T) {
@@ -100,8 +109,8 @@ func propertyRestart(rt *rapid.T) {
 	rt.Repeat(map[string]func(*rapid.T){
 		"track": action(h.track), "track2": action(h.track), "commit": action(h.commit), "flow": action(h.flow), "flow2": action(h.flow),
 		"remark": action(h.remark), "delete": action(h.delete), "update": action(h.update), "sweep": action(h.sweep), "time": action(h.time),
-		"restart": action(h.restart),
-		"":        h.check,
+		"restart": action(h.restart), "jump": action(h.jump),
+		"": h.check,
 	})
 }
 
