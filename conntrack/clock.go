@@ -16,13 +16,25 @@ const maxStall = Time(time.Minute)
 // clock turns the caller's readings into a time that never runs backwards. It
 // is guarded by the lock of what it belongs to.
 type clock struct {
-	last   Time // the latest time, on the table's own scale
-	offset Time // own scale minus the caller's
+	started bool
+	last    Time // the latest time, on the table's own scale
+	offset  Time // own scale minus the caller's
 }
+
+// maxLeap is how far a clock may go forward from one reading to the next: a
+// table must be swept more often. What is more is a step of the clock.
+const maxLeap = maxTicks * tick
 
 // at returns the time of the reading now.
 func (c *clock) at(now Time) Time {
 	own := now + c.offset
+	if !c.started {
+		c.started, c.last = true, own
+	}
+	if leap := own - c.last; leap > maxLeap {
+		c.offset -= leap
+		return c.last
+	}
 	if own > c.last {
 		c.last = own
 		return own
@@ -66,10 +78,9 @@ type ticker struct {
 	now    atomic.Uint32 // the tick in force
 	longer Time          // than any timeout: of a leap forward no more is taken
 
-	mu      sync.Mutex // guards what follows, and writing what is above
-	started bool
-	clock   clock
-	zero    Time // own time of tick 0
+	mu    sync.Mutex // guards what follows, and writing what is above
+	clock clock
+	zero  Time // own time of tick 0
 }
 
 // at returns the tick of the reading now.
@@ -89,13 +100,13 @@ func (t *ticker) move(now Time) uint32 {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	c := &t.clock
-	if !t.started {
-		t.started = true
+	if !c.started {
+		c.started = true
 		c.last, t.zero = now, now-tick // the first tick is 1
 	}
-	// A leap forward by years would come round to where it began. Nothing
-	// outlives the longest timeout, so that much of it will do.
-	if leap := now + c.offset - c.last; leap > t.longer {
+	// Leaps that add up to years would come round to where they began. Nothing
+	// outlives the longest timeout, so that much of each will do.
+	if leap := now + c.offset - c.last; leap > t.longer && leap <= maxLeap {
 		c.offset -= leap - t.longer
 	}
 	own := c.at(now)

@@ -37,7 +37,9 @@ type Tuple = packet.Tuple
 // still for at most a minute, after which (or at once, if it stepped back by
 // more) the table goes on from the new reading. A clock that leaps forward
 // looks like a quiet period, and idle connections expire as after one; of a
-// leap longer than the longest timeout that much is taken.
+// leap longer than the longest timeout that much is taken. A leap of more than
+// a year, longer than a table may go without [Table.Sweep], is a step: nothing
+// expires by it, and the table goes on from the new reading.
 type Time int64
 
 // Zone keeps equal tuples of different networks apart: packets of one zone

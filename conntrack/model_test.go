@@ -56,6 +56,10 @@ func newModel(o Options) *model {
 // tick reads the caller's clock.
 func (m *model) tick(now Time) Time {
 	now += m.shift
+	if leap := now - m.clock; leap > Time(365*24*time.Hour) { // no quiet period lasts that long
+		m.shift -= leap
+		now -= leap
+	}
 	if now < m.clock-Time(time.Minute) {
 		m.shift += m.clock - now
 	}

@@ -12,6 +12,7 @@ type Stats struct {
 	Expired      uint64 // entries that timed out
 	Delete       uint64 // entries deleted, flushed, cut by Update or replaced
 	Adopted      uint64 // of Insert: connections picked up in the middle, by TCPLoose or by Adopt
+	Restored     uint64 // of Insert: connections that Restore put in
 }
 
 func (s *Stats) add(o *Stats) {
@@ -24,6 +25,7 @@ func (s *Stats) add(o *Stats) {
 	s.Expired += o.Expired
 	s.Delete += o.Delete
 	s.Adopted += o.Adopted
+	s.Restored += o.Restored
 }
 
 // Stats returns the counters. Packets are counted in their entries, so it walks

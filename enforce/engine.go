@@ -15,7 +15,9 @@ import (
 
 // Options configure an Engine. The zero value is ready to use.
 type Options struct {
-	// Conntrack sizes the connection table.
+	// Conntrack sizes the connection table. Its OnEnd and OnPressure are called
+	// as package conntrack says; from within, Engine.Interface may be asked whose
+	// zone it is.
 	Conntrack conntrack.Options
 
 	// Hygiene says what is let through to the rules although filters refuse it.

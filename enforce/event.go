@@ -23,6 +23,9 @@ type Event struct {
 	Rule      ir.RuleRef       // zero if no rule decided
 	Packets   uint64           // both ways, when closed; else 1
 	Bytes     uint64           // likewise; IP headers included
+
+	Adopted    bool   // when opened or closed: TCP picked up in the middle, see Engine.Adopt
+	Suppressed uint64 // when denied: events like this one that an EventLimiter kept back before it
 }
 
 // EventKind is what happened to a flow.
@@ -64,6 +67,12 @@ func (e *Event) LogValue() slog.Value {
 		attrs = append(attrs, slog.String("end", e.End.String()), slog.String("status", e.Status.String()))
 	}
 	attrs = append(attrs, slog.Uint64("packets", e.Packets), slog.Uint64("bytes", e.Bytes))
+	if e.Adopted {
+		attrs = append(attrs, slog.Bool("adopted", true))
+	}
+	if e.Suppressed != 0 {
+		attrs = append(attrs, slog.Uint64("suppressed", e.Suppressed))
+	}
 	return slog.GroupValue(attrs...)
 }
 
@@ -77,6 +86,7 @@ func (p *Port) event(st *portState, k EventKind, now conntrack.Time, d sg.Direct
 	*ev = Event{
 		Time: e.Wall(now), Kind: k, Interface: p.id, Direction: d, Tuple: pkt.Tuple, Verdict: v,
 		Packets: 1, Bytes: uint64(pkt.Length),
+		Adopted: k == FlowOpened && sg.Protocol(pkt.Tuple.Proto) == sg.TCP && pkt.Flags&packet.SYN == 0,
 	}
 	if v.Rule != 0 {
 		ev.Rule, _ = st.gen.book.ref(st.gen.matcher.Program(), v.Rule)
@@ -100,6 +110,7 @@ func (e *Engine) ended(c *conntrack.Entry, why conntrack.End) {
 	*ev = Event{
 		Time: e.Wall(c.LastSeen), Kind: FlowClosed, Direction: sg.Ingress, Tuple: c.Orig, Status: c.Status, End: why,
 		Verdict: ir.Verdict{Action: sg.Accept, Reason: ir.ReasonRule, Rule: rule}, Packets: packets, Bytes: bytes,
+		Adopted: c.Adopted,
 	}
 	if c.OrigSide == conntrack.Local {
 		ev.Direction = sg.Egress

@@ -15,7 +15,8 @@ type Port struct {
 	engine *Engine
 	id     sg.InterfaceID
 	state  atomic.Pointer[portState]
-	mu     sync.Mutex        // serialises resolve
+	mu     sync.Mutex // serialises resolve, guards limits
+	limits conntrack.ZoneOptions
 	drops  [64]atomic.Uint64 // by reason
 	held   atomic.Pointer[hold]
 }
@@ -84,6 +85,7 @@ func (p *Port) resolve() *portState {
 	if st != nil && st.known && !same {
 		p.engine.giveUp(st.zone)
 	}
+	p.limit(st, next)
 	p.state.Store(next)
 	return next
 }
