@@ -24,11 +24,12 @@ func TestTick(t *testing.T) {
 	}
 }
 
-// TestYears is RES-08: a clock that leaps by ten years, either way and again and
-// again, lets nothing live for ever and makes nothing expire that was in use.
+// TestYears is RES-08: a clock that leaps by years, either way and again and
+// again, makes nothing expire and lets nothing live for ever. A leap of months is
+// taken for a quiet time.
 func TestYears(t *testing.T) {
 	const year = Time(365*24) * Time(time.Hour)
-	for _, leap := range []Time{10 * year, -10 * year, 1<<32*tick - second, 1 << 32 * tick, 1<<31*tick + second, 4 * year} {
+	for _, leap := range []Time{10 * year, -10 * year, 1<<32*tick - second, 1 << 32 * tick, 1<<31*tick + second, 4 * year, year / 2} {
 		tb := NewTable(Options{MaxFragments: 8})
 		now := 20 * year
 		for i := range 20 {
@@ -37,8 +38,8 @@ func TestYears(t *testing.T) {
 			_, _, ack := synFlow(i)
 			now += leap
 			c := tb.Track(now, 0, Remote, ack)
-			if leap < 0 {
-				require.Equal(t, Established, c.State, "a step back makes nothing expire")
+			if leap < 0 || leap > maxLeap {
+				require.Equal(t, Established, c.State, "a step makes nothing expire")
 				now += 5*24*Time(time.Hour) + second
 				require.Equal(t, Invalid, tb.Track(now, 0, Remote, ack).State, "and nothing immortal")
 			} else {
