@@ -324,6 +324,7 @@ func TestRestoreElapsed(t *testing.T) {
 		for e := range to.All(0) {
 			require.Positive(t, e.Expires, elapsed)
 			require.LessOrEqual(t, e.LastSeen, -Time(max(elapsed, 0)), elapsed)
+			require.LessOrEqual(t, e.Created, e.LastSeen, elapsed)
 		}
 	}
 }
@@ -505,6 +506,11 @@ func TestRestoreRefusesLies(t *testing.T) {
 	}
 	refuses(t, reframe(1, kind(tcp, itemPlain)), ErrSnapshotDamaged, "TCP without windows")
 	refuses(t, reframe(1, kind(udp, itemTCP)), ErrSnapshotDamaged, "UDP with windows")
+	for _, at := range []int{5, 6} { // type and code of what is no ICMP
+		b := one(udp)
+		b[zoneItem+at] = 8
+		refuses(t, reframe(1, b), ErrSnapshotDamaged, "ICMP in UDP")
+	}
 	r := udp
 	r.left = 1
 	refuses(t, reframe(1, one(r)), ErrSnapshotDamaged, "held, but not of TCP")
@@ -565,4 +571,19 @@ func TestRestoreHeldDeadline(t *testing.T) {
 		}
 		require.Equal(t, 1, to.Len())
 	}
+	got, err := NewTable(Options{}).Restore(bytes.NewReader(file), 0, RestoreOptions{Elapsed: left})
+	require.NoError(t, err)
+	require.Equal(t, Restored{Expired: 1}, got)
+	got, err = NewTable(Options{}).Restore(bytes.NewReader(file), 0, RestoreOptions{Elapsed: left - time.Duration(tick)})
+	require.NoError(t, err)
+	require.Equal(t, Restored{Connections: 1}, got)
+
+	// The options of the zone hold for them, too.
+	to := NewTable(Options{})
+	to.SetZone(0, ZoneOptions{Liberal: true})
+	_, err = to.Restore(bytes.NewReader(file), 0, RestoreOptions{})
+	require.NoError(t, err)
+	far := seg(there, here, "A", 1<<30, 101, 0, 1000)
+	require.Equal(t, Invalid, g.Track(g.now, 0, Remote, far).State)
+	require.Equal(t, Established, to.Track(0, 0, Remote, far).State)
 }

@@ -127,6 +127,11 @@ func TestEventLimiterDefaults(t *testing.T) {
 		l.OnEvent(denied("i", ir.ReasonNoRule, 0))
 	}
 	require.Equal(t, 1000, n)
+	l = enforce.NewEventLimiter(enforce.EventLimits{PerSecond: 1, Burst: 1 << 40}, func(*enforce.Event) { n++ })
+	for range 1000 {
+		l.OnEvent(denied("i", ir.ReasonNoRule, 0))
+	}
+	require.Equal(t, 2000, n)
 }
 
 // A clock that jumps neither silences an interface for good nor lets a flood

@@ -25,8 +25,11 @@ var ErrNoPolicy = errors.New("enforce: no policy applied")
 func (e *Engine) Snapshot(w io.Writer) (int, error) {
 	return e.table.Snapshot(w, e.now(), conntrack.SnapshotOptions{
 		Name: func(z conntrack.Zone) (string, bool) {
+			if _, ok := e.Interface(z); !ok {
+				return "", false // not the engine's
+			}
 			st := e.stateOf(z)
-			if st == nil || !st.known {
+			if st == nil {
 				return "", false // given up
 			}
 			return zoneName(st.iface.ID, st.iface.VPC), true

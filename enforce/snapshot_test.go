@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"example.com/secgroup/conntrack"
+	"example.com/secgroup/conntrack/packet"
 	"example.com/secgroup/enforce"
 	"example.com/secgroup/sg"
 	"example.com/secgroup/sg/policy"
@@ -87,6 +88,9 @@ func TestRestartNarrowed(t *testing.T) {
 			b := newBench(t, enforce.Options{}, profile(c.e), group("web", both("other", sg.Egress, sg.TCP, 1), both("in", sg.Ingress, sg.TCP, 1)), nic("i", "web"))
 			require.Equal(t, conntrack.Restored{Connections: 1}, b.restore(old.snapshotOf(), 0))
 			require.Equal(t, c.left, b.Table().Len(), c.e)
+			for _, e := range b.entries() {
+				require.Zero(t, e.Mark, "no rule of this process")
+			}
 			require.Equal(t, c.verdict, b.out(tcp(service, client, "A")), c.e)
 			if c.e == sg.Keep {
 				require.Equal(t, c.verdict, b.in(tcp(client, service, "A")))
@@ -123,9 +127,15 @@ func TestRestartInterfaces(t *testing.T) {
 	}
 	require.ElementsMatch(t, []sg.InterfaceID{"i", "there"}, ids)
 
+	// A zone that is no interface's is left out.
+	_, err := old.Table().Commit(1, 4000, conntrack.Remote, &packet.Packet{Tuple: packet.Tuple{Family: 4, Proto: 47}}, 0, 0)
+	require.NoError(t, err)
+	require.Equal(t, conntrack.Restored{Present: 2, Unwanted: 2}, b.restore(old.snapshotOf(), 0))
+
 	// A table's own snapshot names no interfaces.
 	var bare bytes.Buffer
-	n, err := old.Table().Snapshot(&bare, 0, conntrack.SnapshotOptions{})
+	var n int
+	n, err = old.Table().Snapshot(&bare, 0, conntrack.SnapshotOptions{})
 	require.NoError(t, err)
 	require.Equal(t, conntrack.Restored{Unwanted: n}, b.restore(bare.Bytes(), 0))
 	for _, name := range []string{"", "x", "\x00", "\xff\xffi", "\x00\x02i"} {
@@ -226,6 +236,15 @@ func TestAdopt(t *testing.T) {
 		b.Adopt(10*time.Second, 100)
 		b.Adopt(0, 0)
 		require.Contains(t, b.in(client("5")), "drop invalid_state")
+
+		b.events = nil
+		b.sleep(6 * 24 * time.Hour)
+		require.Equal(t, 4, b.Sweep(1000))
+		closed := map[bool]int{}
+		for _, e := range b.events {
+			closed[e.Adopted]++
+		}
+		require.Equal(t, map[bool]int{true: 3, false: 1}, closed)
 	})
 }
 
