@@ -9,11 +9,20 @@ type wanted struct {
 
 // budget is how much one attempt at eviction looks at, over all shards.
 type budget struct {
-	candidates int // live entries that could be asked to go
+	candidates int // live entries
+	willing    int // of those, ones that may go
 	slots      int // where candidates are rare
 }
 
-func newBudget() budget { return budget{candidates: 16, slots: 256} }
+// newBudget returns the budget for a table of so many entries: a small one is
+// looked at as a whole.
+func newBudget(entries int64) budget {
+	b := budget{candidates: 16, willing: 4, slots: 256}
+	if entries <= 64 {
+		b.willing = b.candidates
+	}
+	return b
+}
 
 // evict frees one entry to make room, if it finds one among the next few behind
 // a place chosen by chance, so that nobody can tell whose turn it is, and a new
@@ -58,7 +67,7 @@ func (s *shard) worst(now, kind, r uint32, want wanted, b *budget) (best uint32,
 	if used == 0 {
 		return 0, 0
 	}
-	for at := reduce(r, int(used)); used > 0 && b.slots > 0 && b.candidates > 0; used-- {
+	for at := reduce(r, int(used)); used > 0 && b.slots > 0 && b.candidates > 0 && b.willing > 0; used-- {
 		if at++; at > s.slabs[kind].used {
 			at = 1
 		}
@@ -68,7 +77,11 @@ func (s *shard) worst(now, kind, r uint32, want wanted, b *budget) (best uint32,
 		w := e.lock()
 		if e.live() && want.meets(e, uint8(w), &s.locals) {
 			b.candidates--
-			if r := e.rank(due(now, s.expiry(e, id))); r > rank {
+			r := e.rank(due(now, s.expiry(e, id)))
+			if r > 0 {
+				b.willing--
+			}
+			if r > rank {
 				best, rank = id, r
 			}
 		}

@@ -130,7 +130,9 @@ func (s *shard) enter(h uint64, id uint32) bool {
 			return false
 		}
 	}
-	x.buckets[b].away(1) // before the entry is there: a search must not stop short
+	if o != b { // before the entry is there: a search must not stop short
+		x.buckets[b].away(1)
+	}
 	x.buckets[o].set(i, tag, id)
 	return true
 }

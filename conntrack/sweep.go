@@ -3,9 +3,9 @@ package conntrack
 import "sync/atomic"
 
 const (
-	stride   = 256  // slots looked at under one hold of a shard's lock
-	scan     = 4096 // deadlines looked at under one hold
-	maxFreed = 256  // entries freed under one hold
+	stride = 256  // slots looked at under one hold of a shard's lock
+	scan   = 4096 // deadlines looked at under one hold
+	maxDue = 128  // entries freed, or given a new deadline, under one hold
 )
 
 // Sweep frees expired entries and returns how many it freed. It examines at
@@ -43,7 +43,7 @@ func (s *shard) sweep(now, done uint32, max int) (looked, freed int, more bool) 
 	defer s.mu.Unlock()
 	plain := s.slabs[0].used
 	total := plain + s.slabs[numberTCP].used
-	for looked < max && done < total && freed < maxFreed {
+	for due := 0; looked < max && done < total && due < maxDue; {
 		kind, at := uint32(0), done
 		if done >= plain {
 			kind, at = numberTCP, done-plain
@@ -54,6 +54,7 @@ func (s *shard) sweep(now, done uint32, max int) (looked, freed int, more bool) 
 		n := min(len(chunk)-from, int(b.used-at), max-looked)
 		i := firstDue(now, chunk[from:from+n])
 		if i < n {
+			due++
 			if s.expire(now, (at+uint32(i)+1)<<1|kind) {
 				freed++
 			}

@@ -111,26 +111,18 @@ func (t *Table) commit(now uint32, k *key, from Side, p *packet.Packet, m Mark, 
 	s := t.shard(h)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	adopted := false
+	adopted, look := false, true
+	var st Status
 	for try := 0; try < 4; try++ { // others may take the room
-		old := uint32(0)
-		if e, id, w := s.fresh(now, k, h); e != nil {
-			conn, o := s.follow(now, e, id, w, from, p)
-			if o != reopens {
-				if conn.State == Established {
-					s.stats.InsertFailed++
-				}
+		if look {
+			var conn Conn
+			var old uint32
+			if conn, st, old = s.first(now, k, h, from, p); st == statusFree {
 				return conn, nil
+			} else if old != 0 {
+				return s.replace(now, old, k, h, st, from, p, m, epoch)
 			}
-			old = id
-		}
-		st, ok := t.start(now, k, classOpener, p)
-		if !ok {
-			s.invalid.Add(1)
-			return Conn{}, nil
-		}
-		if old != 0 {
-			return s.replace(now, old, k, h, st, from, p, m, epoch)
+			look = false
 		}
 		if !adopted && k.proto == packet.ProtoTCP && st != StatusSynSent && !t.loose {
 			if !t.adopt.take() {
@@ -142,16 +134,19 @@ func (t *Table) commit(now uint32, k *key, from Side, p *packet.Packet, m Mark, 
 		full := t.reserve(k.zone, of)
 		if full == limitNone {
 			conn, ok := s.insert(now, k, h, st, from, p, m, epoch)
-			if !ok {
-				t.release(k.zone, of)
-				break
+			if ok {
+				return conn, nil
 			}
-			return conn, nil
+			t.release(k.zone, of)
+			break
 		}
 		want := wanted{full, k.zone, of}
-		b := newBudget()
-		if !s.evict(now, want, &b) && !t.evictElsewhere(now, s, want, &b) {
-			break
+		b := newBudget(t.count.limit)
+		if !s.evict(now, want, &b) {
+			look = true // the lock is given up
+			if !t.evictElsewhere(now, s, want, &b) {
+				break
+			}
 		}
 	}
 	if adopted {
@@ -159,6 +154,28 @@ func (t *Table) commit(now uint32, k *key, from Side, p *packet.Packet, m Mark, 
 	}
 	s.stats.Drop++
 	return Conn{}, ErrFull
+}
+
+// first says how to commit p: it starts a connection in the status st, in the
+// place of the closed one old, if that is not 0; or, if st is statusFree, it
+// starts none and conn is the answer. The shard's lock is held.
+func (s *shard) first(now uint32, k *key, h uint64, from Side, p *packet.Packet) (conn Conn, st Status, old uint32) {
+	if e, id, w := s.fresh(now, k, h); e != nil {
+		conn, o := s.follow(now, e, id, w, from, p)
+		if o != reopens {
+			if conn.State == Established {
+				s.stats.InsertFailed++
+			}
+			return conn, statusFree, 0
+		}
+		old = id
+	}
+	st, ok := s.table.start(now, k, classOpener, p)
+	if !ok {
+		s.invalid.Add(1)
+		return Conn{}, statusFree, 0
+	}
+	return Conn{}, st, old
 }
 
 // replace puts a new connection into the place of a closed one.

@@ -346,6 +346,23 @@ func TestConcurrent(t *testing.T) {
 					}
 				case 4:
 					tb.DeleteTuple(now, z, out.Tuple)
+				case 6:
+					tb.SetZone(z, ZoneOptions{Liberal: r.IntN(2) == 0, MaxEntries: r.IntN(100)})
+				case 7:
+					tb.Adopt(now, time.Second, 10)
+				case 8, 9, 10, 11:
+					batch := make([]packet.Packet, 40)
+					for i := range batch {
+						p, _ := flow(r.IntN(200))
+						if i%3 == 0 {
+							p = tcp(inside+":1", outside+":2", "A")
+						}
+						batch[i] = *p
+					}
+					tb.TrackBatch(now, z, Local, batch, make([]Conn, len(batch)))
+				case 12:
+					p := tcp(inside+":1", outside+":2", "S")
+					tb.Commit(now, z, Local, p, Mark(next(&marks, 1)), 1)
 				case 5:
 					tb.CommitFragment(now, z, Local, piece(uint32(r.IntN(9)), 0, 64, true), nil, true, 1)
 					tb.Track(now, z, Local, piece(uint32(r.IntN(9)), 64, 70, false))

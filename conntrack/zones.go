@@ -16,8 +16,8 @@ type ZoneOptions struct {
 }
 
 // SetZone sets the options of a zone, at once and for connections that exist
-// too. A limit below the number of entries removes none: the zone gets no new
-// ones, but for those whose place an old one gives up. The zero ZoneOptions is
+// too. A limit below the number of entries removes none by itself: attempts at new
+// connections take old ones with them until the zone is down to it. The zero ZoneOptions is
 // what every zone begins with, and makes the table forget it.
 func (t *Table) SetZone(z Zone, o ZoneOptions) {
 	t.zones.mu.Lock()

@@ -1,0 +1,166 @@
+package conntrack
+
+import (
+	"math/rand/v2"
+	"testing"
+
+	"example.com/secgroup/conntrack/packet"
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+)
+
+// TestPacked: what an entry holds of a connection of TCP is all that the state
+// machine asks for. The same segments go through one that lies unpacked and one
+// that is packed and unpacked between any two.
+func TestPacked(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		liberal := rapid.Bool().Draw(rt, "liberal")
+		word := rapid.SampledFrom([]uint32{0, 1, 999, 1000, 1001, 1002, 5000, 5001, 1<<32 - 2, 70_000})
+		draw := func() *packet.Packet {
+			return &packet.Packet{
+				Flags: rapid.SampledFrom(universe.flags).Draw(rt, "flags"),
+				Seq:   word.Draw(rt, "seq"), Ack: word.Draw(rt, "ack"), SACK: word.Draw(rt, "sack"),
+				Window: rapid.Uint16().Draw(rt, "window"), Data: rapid.Uint32Range(0, 70_000).Draw(rt, "data"),
+				HasScale: rapid.Bool().Draw(rt, "scales"), Scale: rapid.Uint8Range(0, 14).Draw(rt, "scale"),
+				SACKPermitted: rapid.Bool().Draw(rt, "permits"),
+			}
+		}
+		first := draw()
+		first.Flags = rapid.SampledFrom([]uint8{packet.SYN, packet.ACK}).Draw(rt, "first")
+		plain := tcpConn{status: StatusSynSent}
+		if first.Flags == packet.ACK {
+			plain.status, plain.flags = StatusEstablished, flagLoose
+		}
+		plain.window.start(first)
+		var e tcpEntry
+		e.local, e.packets = 7, [2]uint32{5, 6}
+		e.store(&plain)
+		for range rapid.IntRange(1, 12).Draw(rt, "segments") {
+			d, p := Dir(rapid.IntRange(0, 1).Draw(rt, "dir")), draw()
+			want := plain.tcp(&plain.window, d, p, liberal)
+			if d == Reply && want != refused {
+				plain.flags |= flagSeenReply
+			}
+			got := moved
+			if !e.follow(d, p) {
+				var c tcpConn
+				e.load(&c)
+				if got = c.tcp(&c.window, d, p, liberal); got != refused && got != reopens {
+					e.store(&c)
+				}
+			}
+			if d == Reply && got != refused {
+				e.flags |= flagSeenReply
+			}
+			if got != want || e.status() != plain.status || e.flags != plain.flags {
+				rt.Fatalf("%v %+v: packed %v %v %b, unpacked %v %v %b", d, p, got, e.status(), e.flags, want, plain.status, plain.flags)
+			}
+		}
+		if e.local&localMask != 7 || e.packets[0]&countMask != 5 || e.packets[1]&countMask != 6 {
+			rt.Fatal("neighbours damaged")
+		}
+	})
+}
+
+// TestBatch: a batch says what its packets say one after the other.
+func TestBatch(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		o := Options{MaxEntries: 1024, Shards: 2, MaxFragments: 8, TCPLoose: rapid.Bool().Draw(rt, "loose")}
+		single, batch := NewTable(o), NewTable(o)
+		var pkts []packet.Packet
+		for range rapid.IntRange(0, 150).Draw(rt, "packets") {
+			i := rapid.IntRange(0, 5).Draw(rt, "flow")
+			syn, synAck, ack := synFlow(i)
+			u, v := flow(i)
+			p := rapid.SampledFrom([]*packet.Packet{
+				syn, synAck, ack, u, v, tcp(outside+":1", inside+":443", "FA"), icmp(inside, outside, 8, uint16(i)), icmp(outside, inside, 0, uint16(i)),
+				icmpError(outside, inside, 3, u), {}, piece(uint32(i), 64, 70, false), icmp("fe80::1", "ff02::1", 135, 0),
+			}).Draw(rt, "packet")
+			pkts = append(pkts, *p)
+		}
+		for _, from := range []Side{Local, Remote} {
+			for i := range pkts {
+				if rapid.IntRange(0, 3).Draw(rt, "open") == 0 {
+					a, _ := single.Commit(0, 1, from, &pkts[i], 1, 1)
+					b, _ := batch.Commit(0, 1, from, &pkts[i], 1, 1)
+					if a.ref = b.ref; a != b { // their secrets differ, and so do the shards
+						rt.Fatalf("%+v, %+v", a, b)
+					}
+				}
+			}
+			out := make([]Conn, len(pkts))
+			batch.TrackBatch(second, 1, from, pkts, out)
+			for i := range pkts {
+				want := single.Track(second, 1, from, &pkts[i])
+				if want.Tracked() != out[i].Tracked() {
+					rt.Fatalf("%d", i)
+				}
+				if want.ref = out[i].ref; want != out[i] {
+					rt.Fatalf("%d: %+v, want %+v", i, out[i], want)
+				}
+			}
+			if a, b := single.Stats(), batch.Stats(); a != b {
+				rt.Fatalf("%+v, want %+v", b, a)
+			}
+		}
+	})
+}
+
+// TestCountsSpill: counters beyond what an entry holds are exact.
+func TestCountsSpill(t *testing.T) {
+	tb := NewTable(Options{})
+	out, in := flow(1)
+	c, _ := tb.Commit(0, 0, Local, out, 1, 1)
+	s := &tb.shards[c.ref.shard]
+	e := s.at(c.ref.id)
+	e.packets[Original], e.bytes[Original] = countMask, 1<<32-1
+	for range 3 {
+		tb.Track(0, 0, Local, out)
+		in.Length = 1<<32 - 1
+		tb.Track(0, 0, Remote, in)
+	}
+	for e := range tb.All(0) {
+		require.Equal(t, [2]uint64{1<<24 + 2, 3}, e.Packets)
+		require.Equal(t, [2]uint64{1<<32 - 1 + 300, 3 * (1<<32 - 1)}, e.Bytes)
+	}
+	require.EqualValues(t, 1<<24+4, tb.Stats().Found)
+	tb.Flush(0, 0)
+	require.EqualValues(t, 1<<24+4, tb.Stats().Found)
+	require.Empty(t, s.spill.m)
+	_, _ = tb.Commit(0, 0, Local, out, 1, 1)
+	for e := range tb.All(0) {
+		require.Equal(t, [2]uint64{1, 0}, e.Packets, "the slot's next has its own")
+	}
+}
+
+// TestIndexFull fills an index to its last slots, so that entries are displaced,
+// and takes them out again.
+func TestIndexFull(t *testing.T) {
+	tb := NewTable(Options{MaxEntries: 200, Shards: 1, Shares: whole})
+	s := &tb.shards[0]
+	s.index.buckets = s.index.buckets[:11]
+	r := rand.New(rand.NewPCG(5, 6))
+	for range 200 {
+		in := map[int]bool{}
+		for i := range 110 {
+			n := r.IntN(5000)
+			if admit(tb, 0, 1, n) {
+				in[n] = true
+			}
+			require.Equal(t, len(in), tb.Len(), i)
+		}
+		for n := range in {
+			require.True(t, complete(tb, 0, 1, n))
+		}
+		require.Greater(t, len(in), 90)
+		require.Equal(t, len(in), tb.Flush(0, 1))
+	}
+	require.NotZero(t, s.index.moves.Load())
+	for _, b := range s.index.buckets {
+		for i := range bucketSlots {
+			require.Zero(t, b.tag(i))
+		}
+		require.Zero(t, b[2], "nobody is away")
+	}
+	require.Equal(t, uint32(1), s.locals.used)
+}
