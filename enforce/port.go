@@ -162,6 +162,9 @@ func (p *Port) FilterWith(c Checksums, d sg.Direction, b []byte) ir.Verdict {
 	if st.settled(&conn, &pkt) {
 		return ir.Verdict{Action: sg.Accept, Reason: ir.ReasonEstablished, Rule: ir.RuleNum(conn.Mark)}
 	}
+	if conn.State == conntrack.New && !redirects(&pkt) {
+		return p.fresh(st, now, d, &pkt, b)
+	}
 	return p.pass(st, now, d, &pkt, b, conn)
 }
 
@@ -265,6 +268,21 @@ func (p *Port) pass(st *portState, now conntrack.Time, d sg.Direction, pkt *pack
 		return p.open(st, now, d, pkt, b, v)
 	}
 	if v.Rule != 0 && (!conn.Tracked() || conn.State == conntrack.Related) {
+		st.gen.book.add(st.gen.matcher.Program(), v.Rule, 0, 1, uint64(pkt.Length))
+	}
+	return v
+}
+
+// fresh is pass for a whole packet that may start a connection and is no ICMP
+// redirect: the rules alone have the word.
+func (p *Port) fresh(st *portState, now conntrack.Time, d sg.Direction, pkt *packet.Packet, b []byte) ir.Verdict {
+	v := st.gen.matcher.Match(st.iface.Index, d, FlowOf(pkt, d))
+	switch {
+	case v.Action == sg.Drop:
+		return p.drop(st, now, d, pkt, v)
+	case !v.Stateless:
+		return p.open(st, now, d, pkt, b, v)
+	case v.Rule != 0:
 		st.gen.book.add(st.gen.matcher.Program(), v.Rule, 0, 1, uint64(pkt.Length))
 	}
 	return v
@@ -399,6 +417,8 @@ func (p *Port) drop(st *portState, now conntrack.Time, d sg.Direction, pkt *pack
 	if v.Rule != 0 {
 		st.gen.book.add(st.gen.matcher.Program(), v.Rule, 0, 1, uint64(pkt.Length))
 	}
-	p.event(st, FlowDenied, now, d, pkt, v)
+	if p.engine.opts.OnEvent != nil {
+		p.event(st, FlowDenied, now, d, pkt, v)
+	}
 	return v
 }
