@@ -34,9 +34,12 @@ func (p *Port) filterSome(st *portState, now conntrack.Time, c Checksums, d sg.D
 			*v = p.fragment(st, now, d, pkt, b)
 		default:
 			p.engine.table.TrackAt(now, &w.looked, i, pkt, &conn)
-			if st.settled(&conn, pkt) {
+			switch {
+			case st.settled(&conn, pkt):
 				*v = ir.Verdict{Action: sg.Accept, Reason: ir.ReasonEstablished, Rule: ir.RuleNum(conn.Mark)}
-			} else {
+			case conn.State == conntrack.New && !redirects(pkt):
+				*v = p.fresh(st, now, d, pkt, b)
+			default:
 				*v = p.pass(st, now, d, pkt, b, conn)
 			}
 		}

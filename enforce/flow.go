@@ -11,14 +11,16 @@ import (
 
 // FlowOf returns what the rules of direction d can see of p.
 func FlowOf(p *packet.Packet, d sg.Direction) ir.Flow {
-	f := ir.Flow{
-		Remote:   p.Tuple.SrcAddr(),
-		Protocol: p.Tuple.Proto,
-		ICMPType: p.ICMPType,
-		ICMPCode: p.ICMPCode,
-	}
+	f := ir.Flow{Protocol: p.Tuple.Proto, ICMPType: p.ICMPType, ICMPCode: p.ICMPCode}
+	a := &p.Tuple.Src
 	if d == sg.Egress {
-		f.Remote = p.Tuple.DstAddr()
+		a = &p.Tuple.Dst
+	}
+	switch p.Tuple.Family { // as Tuple.SrcAddr, without a copy of the Tuple
+	case 4:
+		f.Remote = netip.AddrFrom4([4]byte(a[12:]))
+	case 6:
+		f.Remote = netip.AddrFrom16(*a)
 	}
 	if sg.Protocol(f.Protocol).HasPorts() {
 		f.Port = p.Tuple.DstPort

@@ -21,15 +21,6 @@ type Port struct {
 	held   atomic.Pointer[hold]
 }
 
-// portState is what a Port knows of its interface in one generation.
-type portState struct {
-	gen   *generation
-	known bool
-	iface ir.Interface
-	zone  conntrack.Zone // the interface's own: never that of another, nor of a former one of the same id
-	frags conntrack.Zone // likewise for fragments, whose marks are numbers of one compiler only
-}
-
 // Port returns the packet path of one interface, the same for every call with
 // that id. Its handle survives policy changes; while the policy does not know
 // the interface, it drops everything.
@@ -46,97 +37,6 @@ func (e *Engine) Port(id sg.InterfaceID) *Port {
 
 // Interface returns the id of the interface.
 func (p *Port) Interface() sg.InterfaceID { return p.id }
-
-// current returns the state for the policy in force, nil if there is none.
-func (p *Port) current() *portState {
-	if st := p.state.Load(); st != nil && st.gen == p.engine.gen.Load() {
-		return st
-	}
-	return p.resolve()
-}
-
-// resolve looks the interface up in the policy in force. A connection zone is
-// kept as long as it is the same interface: the same serial of one compiler,
-// or, across compilers, the same VPC.
-func (p *Port) resolve() *portState {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	st, gen := p.state.Load(), p.engine.gen.Load() // read under the lock: states only move forward
-	if gen == nil || st != nil && st.gen == gen {
-		return st
-	}
-	next := &portState{gen: gen}
-	next.iface, next.known = gen.matcher.Interface(p.id)
-	book := st != nil && st.gen.book == gen.book
-	same := st != nil && st.known && next.known && st.iface.VPC == next.iface.VPC &&
-		(!book || st.iface.Serial == next.iface.Serial)
-	switch {
-	case same:
-		next.zone = st.zone
-	case next.known:
-		next.zone = p.engine.newZone(p)
-	}
-	switch {
-	case same && book:
-		next.frags = st.frags
-	case next.known:
-		next.frags = conntrack.Zone(p.engine.fragZones.Add(1))
-	}
-	if st != nil && st.known && !same {
-		p.engine.giveUp(st.zone)
-	}
-	p.limit(st, next)
-	p.state.Store(next)
-	return next
-}
-
-func (e *Engine) newZone(p *Port) conntrack.Zone {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.zones = append(e.zones, p)
-	return conntrack.Zone(len(e.zones) - 1)
-}
-
-// giveUp notes a zone whose connections Apply is to forget. Whoever comes upon
-// the change first, a packet or Apply, notes it.
-func (e *Engine) giveUp(z conntrack.Zone) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.gone = append(e.gone, z)
-}
-
-// stateOf returns the state of the port that has zone z now, nil if none has.
-func (e *Engine) stateOf(z conntrack.Zone) *portState {
-	e.mu.RLock()
-	defer e.mu.RUnlock()
-	if p := e.zones[z]; p != nil {
-		if st := p.state.Load(); st != nil && st.zone == z {
-			return st
-		}
-	}
-	return nil
-}
-
-// resolvePorts brings every port up to date and returns the zones given up.
-func (e *Engine) resolvePorts() map[conntrack.Zone]bool {
-	e.mu.RLock()
-	ports := make([]*Port, 0, len(e.ports))
-	for _, p := range e.ports {
-		ports = append(ports, p)
-	}
-	e.mu.RUnlock()
-	for _, p := range ports {
-		p.current()
-	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	gone := make(map[conntrack.Zone]bool, len(e.gone))
-	for _, z := range e.gone {
-		gone[z] = true
-	}
-	e.gone = nil
-	return gone
-}
 
 // Filter decides one packet, which starts at its IP header. It does not
 // allocate and does not keep b.
@@ -163,6 +63,9 @@ func (p *Port) FilterWith(c Checksums, d sg.Direction, b []byte) ir.Verdict {
 	p.engine.table.TrackTo(now, st.zone, side(d), &pkt, &conn)
 	if st.settled(&conn, &pkt) {
 		return ir.Verdict{Action: sg.Accept, Reason: ir.ReasonEstablished, Rule: ir.RuleNum(conn.Mark)}
+	}
+	if conn.State == conntrack.New && !redirects(&pkt) {
+		return p.fresh(st, now, d, &pkt, b)
 	}
 	return p.pass(st, now, d, &pkt, b, conn)
 }
@@ -267,6 +170,21 @@ func (p *Port) pass(st *portState, now conntrack.Time, d sg.Direction, pkt *pack
 		return p.open(st, now, d, pkt, b, v)
 	}
 	if v.Rule != 0 && (!conn.Tracked() || conn.State == conntrack.Related) {
+		st.gen.book.add(st.gen.matcher.Program(), v.Rule, 0, 1, uint64(pkt.Length))
+	}
+	return v
+}
+
+// fresh is pass for a whole packet that may start a connection and is no ICMP
+// redirect: the rules alone have the word.
+func (p *Port) fresh(st *portState, now conntrack.Time, d sg.Direction, pkt *packet.Packet, b []byte) ir.Verdict {
+	v := st.gen.matcher.Match(st.iface.Index, d, FlowOf(pkt, d))
+	switch {
+	case v.Action == sg.Drop:
+		return p.drop(st, now, d, pkt, v)
+	case !v.Stateless:
+		return p.open(st, now, d, pkt, b, v)
+	case v.Rule != 0:
 		st.gen.book.add(st.gen.matcher.Program(), v.Rule, 0, 1, uint64(pkt.Length))
 	}
 	return v
@@ -401,6 +319,8 @@ func (p *Port) drop(st *portState, now conntrack.Time, d sg.Direction, pkt *pack
 	if v.Rule != 0 {
 		st.gen.book.add(st.gen.matcher.Program(), v.Rule, 0, 1, uint64(pkt.Length))
 	}
-	p.event(st, FlowDenied, now, d, pkt, v)
+	if p.engine.opts.OnEvent != nil {
+		p.event(st, FlowDenied, now, d, pkt, v)
+	}
 	return v
 }

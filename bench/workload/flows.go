@@ -22,7 +22,8 @@ type Flow struct {
 // (0 to 1) is accepted by p. Accepted flows are made from rules, so that all
 // rules are used alike. Half of the refused ones are random; the others come
 // from an address that some rule names, with a service that none allows from
-// there. Where p accepts nothing, or refuses nothing, the share is what p
+// there. No flow comes from a martian or from the interface itself, which a
+// filter refuses before it asks the rules. Where p accepts nothing, or refuses nothing, the share is what p
 // gives. There are no flows if p has no interfaces. It panics if n is
 // negative.
 func Flows(r *rand.Rand, p *ir.Program, n int, hit float64) []Flow {
@@ -128,6 +129,7 @@ func (j *judge) action(c *chain, f ir.Flow) sg.Action {
 
 // flow returns a flow with that outcome, if some tries find one.
 func (j *judge) flow(r *rand.Rand, want sg.Action) (f Flow) {
+	var other Flow // an honest one with the other outcome
 	for range 64 {
 		k := r.IntN(len(j.places))
 		if want == sg.Accept && len(j.able) > 0 {
@@ -145,11 +147,33 @@ func (j *judge) flow(r *rand.Rand, want sg.Action) (f Flow) {
 		default:
 			f.Flow = randomFlow(r, familyOf(r))
 		}
-		if j.action(at.chain, f.Flow) == want {
-			break
+		switch {
+		case !j.honest(f):
+		case j.action(at.chain, f.Flow) == want:
+			return f
+		default:
+			other = f
 		}
 	}
+	if other.Remote.IsValid() {
+		return other
+	}
+	for !j.honest(f) { // all rules name martians alone
+		f.Flow = randomFlow(r, familyOf(r))
+	}
 	return f
+}
+
+// honest reports whether f may come from its remote end: neither a martian nor
+// an address of the interface (LAND).
+func (j *judge) honest(f Flow) bool {
+	a := f.Remote
+	switch first := a.As16()[12]; {
+	case a.Is4() && (first == 0 || first == 127 || first >= 224),
+		a.Is6() && (a.IsUnspecified() || a.IsLoopback() || a.IsMulticast() || a.Is4In6()):
+		return false
+	}
+	return a != f.Local(j.prog)
 }
 
 // matching returns a flow that rule matches. A rule whose selector has no

@@ -150,6 +150,28 @@ func TestFlowsOfLittle(t *testing.T) {
 	}
 }
 
+// TestFlowsAreHonest: hygiene refuses no source of a flow, whatever the rules
+// name.
+func TestFlowsAreHonest(t *testing.T) {
+	open := []sg.Rule{
+		{ID: "all-4", Direction: sg.Ingress, Protocol: sg.TCP, Ports: sg.Port(443), Peer: sg.PeerCIDR(netip.MustParsePrefix("0.0.0.0/0"))},
+		{ID: "all-6", Direction: sg.Ingress, Protocol: sg.TCP, Ports: sg.Port(443), Peer: sg.PeerCIDR(netip.MustParsePrefix("::/0"))},
+	}
+	martians := []sg.Rule{
+		{ID: "loop", Direction: sg.Ingress, Protocol: sg.TCP, Ports: sg.Port(443), Peer: sg.PeerCIDR(netip.MustParsePrefix("127.0.0.0/8"))},
+	}
+	for name, rules := range map[string][]sg.Rule{"open": open, "martians": martians} {
+		prog := program(t, workload.Single(rules))
+		for _, f := range append(workload.Flows(seed(1), prog, 2_000, 1), workload.Flows(seed(1), prog, 2_000, 0)...) {
+			a := f.Remote
+			require.False(t, a.IsUnspecified() || a.IsLoopback() || a.IsMulticast() || a.Is4In6() || a == f.Local(prog), "%s: %v", name, f)
+			if a.Is4() {
+				require.True(t, netip.MustParseAddr("1.0.0.0").Compare(a) <= 0 && a.Less(netip.MustParseAddr("224.0.0.0")), "%s: %v", name, f)
+			}
+		}
+	}
+}
+
 // TestPacket: a flow's packet decodes to the flow, and gopacket agrees with
 // its lengths and checksums.
 func TestPacket(t *testing.T) {
