@@ -120,8 +120,13 @@ func (g *gate) from(side Side, p *packet.Packet) string {
 	if p.Tuple.Proto == packet.ProtoTCP && p.Window == 0 && p.Seq == 0 {
 		g.number(p)
 	}
-	switch g.Track(g.now, g.zone, side, p).State {
+	switch c := g.Track(g.now, g.zone, side, p); c.State {
 	case Established, Related:
+		if c.Dir == Original && opens(p) { // once more: the rules let it
+			if c, err := g.Commit(g.now, g.zone, side, p, 1, 1); err != nil || c.State != Established {
+				return "D"
+			}
+		}
 		return "A"
 	case New:
 		if side == Local || slices.Contains(g.open, p.Tuple.DstPort) && p.Tuple.Proto != packet.ProtoICMP {

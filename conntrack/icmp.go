@@ -87,10 +87,13 @@ func (s *shard) inFlight(e *entry, id uint32, from Side, seq uint32) bool {
 		return true // a SYN in the middle that was let through: TCP-25
 	}
 	una := snd.end
-	if c.opts[d^1]&optAcked != 0 {
+	switch {
+	case c.opts[d^1]&optAcked != 0:
 		una = rcv.maxAck
-	} else {
+	case c.status == StatusSynSent:
 		una -= uint32(c.synData) + 1 // its SYN
+	default: // nor is known how much data its SYN had
+		una -= 0xffff + 1
 	}
 	return !after(seq, snd.end) && !after(una-max(rcv.maxWin, 1), seq)
 }

@@ -115,7 +115,8 @@ type result struct {
 	reopens *modelEntry // the closed entry that a Commit replaces
 }
 
-func (m *model) track(now Time, z Zone, from Side, p *packet.Packet) result {
+// track is Track, or, if allowed, Commit of what opens nothing new.
+func (m *model) track(now Time, z Zone, from Side, p *packet.Packet, allowed bool) result {
 	k, what := m.key(z, from, p.Tuple, p.ICMPType, p.ICMPCode)
 	switch what {
 	case "":
@@ -133,7 +134,7 @@ func (m *model) track(now Time, z Zone, from Side, p *packet.Packet) result {
 		}
 		m.tick(now)
 		e := m.live(k)
-		if e == nil || e.opener == from && !e.replied {
+		if e == nil || e.opener == from && !e.replied || e.tcp != nil && e.tcp.dead {
 			return result{}
 		}
 		if sent := Dir(1 - from ^ e.opener); e.tcp != nil && !m.liberal && !e.tcp.adopted && !e.tcp.inFlight(sent, q.Seq) {
@@ -155,7 +156,12 @@ func (m *model) track(now Time, z Zone, from Side, p *packet.Packet) result {
 	}
 	extend := true
 	if e.tcp != nil {
-		switch e.tcp.step(d, p, e, m.liberal) {
+		after := *e.tcp
+		o := after.step(d, p, e, m.liberal)
+		if d == Original && p.Flags&(packet.SYN|packet.ACK) == packet.SYN && !allowed && (o == moved || o == passed) {
+			return result{conn: e.conn(Established, from), touched: e}
+		}
+		switch *e.tcp = after; o {
 		case refused:
 			return result{}
 		case reopens:
@@ -382,7 +388,7 @@ func (h *modelTCP) step(d Dir, p *packet.Packet, e *modelEntry, liberal bool) ou
 	default:
 		o = h.flags(s, e)
 	}
-	if o == passed && s.kind == segSynAck && h.answers(s) {
+	if (o == passed || o == moved && st == StatusSynRecv && d == Reply) && s.kind == segSynAck && h.answers(s) {
 		h.again()
 		adopted := h.adopted
 		*h = modelTCP{syn: [2]bool{true, false}, end: h.end, last: h.last, thrown: h.thrown, await: h.await, adopted: adopted, again2: true}
@@ -407,7 +413,7 @@ func (h *modelTCP) step(d Dir, p *packet.Packet, e *modelEntry, liberal bool) ou
 		return o
 	}
 	fit, n := h.judge(s, st)
-	if fit == "in" || fit == "over" {
+	if fit == "in" || fit == "over" || liberal {
 		h.end, before.end = n, n
 	}
 	if fit != "in" && !liberal {
@@ -416,6 +422,10 @@ func (h *modelTCP) step(d Dir, p *packet.Packet, e *modelEntry, liberal bool) ou
 			return passed
 		}
 		return refused
+	}
+	if fit != "in" && s.kind == segAck {
+		h.last.kind, h.last.from = s.kind, s.from
+		return moved
 	}
 	h.last = h.remember(s)
 	return moved

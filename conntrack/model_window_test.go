@@ -59,8 +59,7 @@ func (e *modelEnd) open(s modelSeg) {
 }
 
 // judge says whether a segment fits: "in", "over" (somewhat more than it may be),
-// "near" or "out"; numbers is what
-// becomes of the ends if it does.
+// "near" or "out"; numbers is what becomes of the ends if it passes.
 func (h *modelTCP) judge(s modelSeg, st Status) (fit string, numbers [2]modelEnd) {
 	n := h.end
 	me, it := &n[s.from], &n[1-s.from]
@@ -89,7 +88,7 @@ func (h *modelTCP) judge(s modelSeg, st Status) (fit string, numbers [2]modelEnd
 	if !s.ack {
 		s.acks, s.sacks = it.said, it.said
 	} else if !it.opened {
-		return "out", h.end
+		return "out", n
 	}
 	if s.rst && s.rawSeq == 0 && st == StatusSynSent {
 		s.seq, s.end = me.said, me.said
@@ -101,13 +100,13 @@ func (h *modelTCP) judge(s modelSeg, st Status) (fit string, numbers [2]modelEnd
 			me.said = s.end
 			return "over", n
 		}
-		return "out", h.end
+		return "out", n
 	}
 	if s.sacks > it.said {
-		return "out", h.end
+		return "out", n
 	}
 	if !recent || !timely {
-		return "near", h.end
+		return "near", n
 	}
 	win := s.win
 	if !s.syn {
@@ -154,7 +153,13 @@ func (h *modelTCP) reset(s modelSeg, st Status, assured, liberal bool) (passes, 
 	}
 	switch st {
 	case StatusSynSent:
-		if s.from == Reply || h.last.kind == segAck && h.last.from == Reply && s.rawSeq == h.last.rawAck {
+		if h.last.kind == segAck && h.last.from == Reply && s.rawSeq == h.last.rawAck {
+			return true, true
+		}
+		if s.from == Reply {
+			if !h.answers(s) && (fit == "in" || fit == "over" || liberal) {
+				h.end = n
+			}
 			return true, true
 		}
 	case StatusSynSent2:
@@ -179,7 +184,7 @@ func (h *modelTCP) reset(s modelSeg, st Status, assured, liberal bool) (passes, 
 	if st != StatusEstablished && stale && h.last.kind != segSyn && s.rawSeq != 0 {
 		return false, false
 	}
-	if fit == "in" || fit == "over" {
+	if fit == "in" || fit == "over" || liberal {
 		h.end = n
 	}
 	return liberal || fit != "out", liberal || fit == "in"
@@ -192,6 +197,8 @@ func (h *modelTCP) inFlight(d Dir, seq uint32) bool {
 	acked := me.said - 1 - me.synLen
 	if it.hasAcked {
 		acked = it.acked
+	} else if h.status() != StatusSynSent {
+		acked = me.said - 65536
 	}
 	n := near(seq, me.said)
 	thrown := h.last.kind == segSyn && h.last.from == d && seq == h.last.rawEnd-1

@@ -181,7 +181,7 @@ func (h *harness) track() {
 
 func (h *harness) trackPacket(z Zone, from Side, p *packet.Packet) result {
 	// The model first: onEnd compares with what it says.
-	want := h.m.track(h.now, z, from, p)
+	want := h.m.track(h.now, z, from, p, false)
 	got := h.t.Track(h.now, z, from, p)
 	h.same("Track", got, want)
 	if want.touched != nil {
@@ -213,7 +213,7 @@ func (h *harness) flow() {
 			p.Tuple, p.ICMPType = rev, 0
 		}
 		s := from ^ sides[i]
-		if h.trackPacket(z, s, p).conn.State == New {
+		if c := h.trackPacket(z, s, p).conn; c.State == New || c.State == Established && c.Dir == Original && opens(p) {
 			h.commitPacket(z, s, p)
 		}
 	}
@@ -226,7 +226,7 @@ func (h *harness) commit() {
 
 func (h *harness) commitPacket(z Zone, from Side, p *packet.Packet) {
 	mark, epoch := Mark(rapid.Uint32().Draw(h.rt, "mark")), rapid.Uint32().Draw(h.rt, "epoch")
-	want := h.m.track(h.now, z, from, p)
+	want := h.m.track(h.now, z, from, p, true)
 	k, what := h.m.key(z, from, p.Tuple, p.ICMPType, p.ICMPCode)
 	creates := want.conn.State == New && what == "open"
 

@@ -82,7 +82,8 @@ func (t *Table) shard(h uint64) *shard { return &t.shards[h>>(64-maxShardBits)&t
 // Commit creates the connection that p starts and returns it, State New. If it
 // exists already, because another packet created it meanwhile, p is tracked in
 // that one, whose State, Mark and Epoch are returned. A connection that was
-// closed (TIME_WAIT or CLOSE) is replaced.
+// closed (TIME_WAIT or CLOSE) is replaced. So Commit also moves a connection on
+// by a SYN that opens it once more, which Track leaves to the caller to judge.
 //
 // A packet that starts no connection creates none: it is returned as Track
 // returns it. So a message that is not tracked at all, such as neighbour
@@ -161,9 +162,9 @@ func (t *Table) commit(now uint32, k *key, from Side, p *packet.Packet, m Mark, 
 // starts none and conn is the answer. The shard's lock is held.
 func (s *shard) first(now uint32, k *key, h uint64, from Side, p *packet.Packet) (conn Conn, st Status, old uint32) {
 	if e, id, w := s.fresh(now, k, h); e != nil {
-		conn, o := s.follow(now, e, id, w, from, p)
+		conn, o := s.follow(now, e, id, w, from, p, true)
 		if o != reopens {
-			if conn.State == Established {
+			if conn.State == Established && !(conn.Dir == Original && opens(p)) {
 				s.stats.InsertFailed++
 			}
 			return conn, statusFree, 0
@@ -218,8 +219,9 @@ func (t *Table) trackError(now Time, z Zone, from Side, p *packet.Packet) Conn {
 		defer e.unlock(w)
 	}
 	// The quoted packet was sent by the other side. If that is a reply, and
-	// there was none, the quote is made up (ICMP-03).
-	if e == nil || due(t.clock.at(now), s.expiry(e, id)) || e.dir(from.other()) == Reply && e.flags&flagSeenReply == 0 ||
+	// there was none, the quote is made up (ICMP-03). An attempt that a RST ended
+	// before an answer is no connection any more.
+	if e == nil || e.flags&flagDead != 0 || due(t.clock.at(now), s.expiry(e, id)) || e.dir(from.other()) == Reply && e.flags&flagSeenReply == 0 ||
 		!s.inFlight(e, id, from.other(), p.Inner.Seq) {
 		s.invalid.Add(1)
 		return Conn{}

@@ -73,14 +73,16 @@ func (e *tcpConn) tcp(w *window, d Dir, p *packet.Packet, liberal bool) outcome 
 		before = *w
 	}
 	o := e.advance(w, d, seg, p)
-	if o == passed && seg == segSynAck && w.answersLast(d, p) {
+	if (o == passed || o == moved && status == StatusSynRecv && d == Reply) && seg == segSynAck && w.answersLast(d, p) {
 		// The receiver took a SYN that was let through in the middle of a
-		// connection: it is a new one, and this entry serves it (TCP-25).
+		// connection: it is a new one, and this entry serves it (TCP-25). The
+		// second SYN-ACK of a simultaneous open may be such an answer too.
 		w.resync()
-		e.status, e.flags = StatusSynRecv, e.flags&^(flagCrossed|flagAnswerReply|flagCloserReply)|flagAnswerReply
+		e.status, e.flags = StatusSynRecv, flags&^(flagCrossed|flagAnswerReply|flagCloserReply)|flagAnswerReply
 		o = moved
 	}
 	resynced := seg == segSynAck && w.of != before.of
+	fits := true
 	switch {
 	case o == passed && seg != segRst:
 		w.annotate(status, d, seg, p)
@@ -90,8 +92,10 @@ func (e *tcpConn) tcp(w *window, d Dir, p *packet.Packet, liberal bool) outcome 
 	case seg == segRst:
 		o = e.tcpReset(w, status, d, p, liberal)
 	default:
-		switch f := w.admit(status, d, p); {
-		case f == fitInside, liberal:
+		switch f := w.admit(status, d, p, liberal); {
+		case f == fitInside:
+		case liberal:
+			fits = false
 		case f != fitOutside:
 			o = passed
 		default:
@@ -104,6 +108,10 @@ func (e *tcpConn) tcp(w *window, d Dir, p *packet.Packet, liberal bool) outcome 
 			*w = before
 		}
 		return o
+	}
+	if !fits && seg == segAck { // as Linux has it, no RST can stand behind it
+		w.lastSeg, w.lastDir = seg, d
+		return moved
 	}
 	w.note(d, seg, p)
 	return moved
@@ -146,8 +154,14 @@ func (e *tcpConn) advance(w *window, d Dir, seg segment, p *packet.Packet) outco
 func (e *tcpConn) tcpReset(w *window, status Status, d Dir, p *packet.Packet, liberal bool) outcome {
 	switch status {
 	case StatusSynSent:
-		if d == Reply || w.lastSeg == segAck && w.lastDir == Reply && p.Seq == w.lastAck || w.refusesAck(d, p) {
-			return moved // it acknowledges the SYN, or answers an ACK that was let through
+		if w.lastSeg == segAck && w.lastDir == Reply && p.Seq == w.lastAck || w.refusesAck(d, p) {
+			return moved // it answers an ACK that was let through
+		}
+		if d == Reply { // it acknowledges the SYN
+			if !w.answersLast(d, p) {
+				w.admit(status, d, p, liberal)
+			}
+			return moved
 		}
 	case StatusSynSent2:
 		if w.refusesAck(d, p) {
@@ -180,7 +194,7 @@ func (e *tcpConn) tcpReset(w *window, status Status, d Dir, p *packet.Packet, li
 			return refused
 		}
 	}
-	switch f := w.admit(status, d, p); {
+	switch f := w.admit(status, d, p, liberal); {
 	case f == fitInside, liberal:
 		return moved
 	case f != fitOutside:

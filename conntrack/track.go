@@ -8,9 +8,10 @@ import "example.com/secgroup/conntrack/packet"
 //
 // A New packet carries no entry yet; pass it to Commit once it is allowed. An
 // ICMP error that is Related carries the connection that it is about, and is
-// not counted there. A pure SYN of the original direction stays Established
-// even in the middle of a connection; whether today's rules still allow it is
-// for the caller to judge (TCP-25).
+// not counted there. A pure SYN of the original direction is Established too,
+// even in the middle of a connection, but Track changes and counts nothing for
+// it: whether today's rules still allow it is for the caller to judge, who
+// passes it to Commit if they do (TCP-25).
 //
 // A trailing fragment has no ports: Track passes it to TrackFragment and
 // returns Established with the first fragment's mark, without an entry, or
@@ -62,7 +63,7 @@ func (t *Table) track(now uint32, k *key, h uint64, c class, from Side, p *packe
 	e, id, w := s.find(k, h)
 	if e != nil {
 		if !due(now, s.expiry(e, id)) {
-			conn, _ := s.follow(now, e, id, w, from, p)
+			conn, _ := s.follow(now, e, id, w, from, p, false)
 			return conn
 		}
 		e.unlock(w)
@@ -75,14 +76,15 @@ func (t *Table) track(now uint32, k *key, h uint64, c class, from Side, p *packe
 	return Conn{State: New, Opener: from}
 }
 
-// follow moves e on by a packet that has its key, and unlocks it.
-func (s *shard) follow(now uint32, e *entry, id, w uint32, from Side, p *packet.Packet) (Conn, outcome) {
+// follow moves e on by a packet that has its key, and unlocks it. One that opens
+// e once more changes nothing unless it is allowed.
+func (s *shard) follow(now uint32, e *entry, id, w uint32, from Side, p *packet.Packet, allowed bool) (Conn, outcome) {
 	d := e.dir(from)
-	o := moved
+	o, held := moved, !allowed && d == Original && opens(p)
 	if id&numberTCP != 0 {
 		if te := s.atTCP(id); !p.Fragment && te.follow(d, p) {
 			e.packets[Original] &^= heldBit // it expires no sooner than before
-		} else if o = s.followTCP(now, te, id, d, p); o == refused || o == reopens {
+		} else if o = s.followTCP(now, te, id, d, p, held); o == refused || o == reopens {
 			e.unlock(w)
 			if o == refused {
 				s.invalid.Add(1)
@@ -90,6 +92,10 @@ func (s *shard) follow(now uint32, e *entry, id, w uint32, from Side, p *packet.
 			}
 			s.found.Add(1)
 			return Conn{State: New, Opener: from}, o
+		} else if held {
+			conn := s.conn(e, id, w, Established, d)
+			e.unlock(w)
+			return conn, o
 		}
 		if d == Reply {
 			e.flags |= flagSeenReply
@@ -108,14 +114,20 @@ func (s *shard) follow(now uint32, e *entry, id, w uint32, from Side, p *packet.
 	return conn, o
 }
 
-// followTCP moves e on by any segment.
-func (s *shard) followTCP(now uint32, e *tcpEntry, id uint32, d Dir, p *packet.Packet) outcome {
+// opens reports whether p asks to open a connection of TCP.
+func opens(p *packet.Packet) bool {
+	return p.Tuple.Proto == packet.ProtoTCP && segmentOf(p.Flags) == segSyn
+}
+
+// followTCP moves e on by any segment; held, it only says what would become of
+// it.
+func (s *shard) followTCP(now uint32, e *tcpEntry, id uint32, d Dir, p *packet.Packet, held bool) outcome {
 	var c tcpConn
 	e.load(&c)
 	expiry, idle := s.expiry(&e.entry, id), s.table.idle.of(&e.entry)
 	liberal := s.table.liberal || s.locals.at(e.local).liberal()
 	o := c.tcp(&c.window, d, p, liberal)
-	if o == refused || o == reopens {
+	if o == refused || o == reopens || held {
 		return o // nothing has changed
 	}
 	e.store(&c)

@@ -123,11 +123,12 @@ const (
 
 // admit says how a segment in direction d of a connection in status st fits, and
 // takes note of one that does. Linux notes down what a SYN-ACK says before it
-// has checked it; here a segment that is refused changes nothing.
-func (w *window) admit(st Status, d Dir, p *packet.Packet) fit {
+// has checked it; here a segment that is refused changes nothing. If liberal,
+// none is refused, and what one says stays.
+func (w *window) admit(st Status, d Dir, p *packet.Packet, liberal bool) fit {
 	next := *w
 	f := next.meet(st, d, p)
-	if f == fitInside || f == fitOver {
+	if f == fitInside || f == fitOver || liberal {
 		*w = next
 	}
 	return f

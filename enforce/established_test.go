@@ -338,3 +338,24 @@ func TestBetweenTwoLocalInterfaces(t *testing.T) {
 	require.Equal(t, "accept established client/out-4", b.in(ack))
 	require.Equal(t, 2, b.Table().Len())
 }
+
+// A SYN that today's rules refuse leaves no trace in the connection that it would
+// open once more: no number, no packet (SEM-10).
+func TestRefusedSynLeavesNoTrace(t *testing.T) {
+	eachFamily(t, func(t *testing.T, f family) {
+		b := newBench(t, enforce.Options{}, profile(sg.Keep), group("web", https("a")), nic("i", "web"))
+		client, service := at(f.peer, "4000"), at(f.local, "443")
+		require.Contains(t, b.in(tcp(client, service, "S")), "accept rule")
+		b.change(group("web", both("out", sg.Egress, sg.UDP, 1)))
+		was := b.entries()[0]
+		b.sleep(time.Second)
+		require.Equal(t, "drop empty_direction", b.in(tcp(client, service, "S")))
+		require.Equal(t, was, b.entries()[0])
+		b.change(group("web", https("a")))
+		require.Contains(t, b.in(tcp(client, service, "S")), "accept established web/a")
+		is := b.entries()[0]
+		require.Equal(t, was.Packets[0]+1, is.Packets[0])
+		require.NotEqual(t, was.LastSeen, is.LastSeen)
+		require.Equal(t, "opened denied", b.kinds())
+	})
+}

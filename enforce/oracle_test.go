@@ -165,7 +165,7 @@ func (o *oracle) judge(n *oracleNIC, p *probe) (ir.Verdict, *oracleFlow, bool) {
 	}
 	if p.about != nil {
 		f := o.live(n, p.about.key())
-		if f == nil || p.about.d == p.d || p.about.d != f.d && !f.replied || p.remote != p.about.remote && p.d == sg.Egress || p.local != p.about.local && p.d == sg.Ingress {
+		if f == nil || f.dead || p.about.d == p.d || p.about.d != f.d && !f.replied || p.remote != p.about.remote && p.d == sg.Egress || p.local != p.about.local && p.d == sg.Ingress {
 			return invalid, nil, false
 		}
 		if o.prog.Established() != sg.Keep && !o.allows(p.iface, f) {
@@ -175,12 +175,14 @@ func (o *oracle) judge(n *oracleNIC, p *probe) (ir.Verdict, *oracleFlow, bool) {
 		return ir.Verdict{Action: sg.Accept, Reason: ir.ReasonRelated}, f, false
 	}
 	if f := o.live(n, p.key()); f != nil {
+		before := *f
 		switch o.track(f, p) {
 		case "refused":
 			return invalid, nil, false
 		case "ok":
 			if o.prog.Established() == sg.Keep {
 				if p.proto == sg.TCP && p.flags == "S" && p.d == f.d && v.Action == sg.Drop {
+					*f = before // as if it had not come
 					return v, nil, false
 				}
 				return ir.Verdict{Action: sg.Accept, Reason: ir.ReasonEstablished}, f, false

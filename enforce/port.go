@@ -242,25 +242,48 @@ func (p *Port) known(st *portState, now conntrack.Time, d sg.Direction, pkt *pac
 	today := st.gen.matcher.Match(st.iface.Index, od, f)
 	switch {
 	case today.Action == sg.Accept && !today.Stateless:
-		p.remark(st, c, today.Rule, pkt)
 		v.Rule = today.Rule
-		return v, true
 	case again && today.Action == sg.Drop && (st.gen.keep || c.Epoch == st.gen.epoch):
-		p.engine.uncount(c, pkt)
-		return today, true // the old connection itself goes on
+		return today, true // the old connection itself goes on, as if nothing had come
 	case st.gen.keep:
 		if st.newer(c) || c.Epoch < st.gen.book.since {
 			v.Rule = 0 // the rule that opened it may have no number here
 		}
-		p.remark(st, c, v.Rule, pkt)
-		return v, true
-	case st.newer(c):
-		p.engine.uncount(c, pkt)
-		return today, true // not for this packet's policy to end
+	default:
+		if !again { // else Track has not counted it
+			p.engine.uncount(c, pkt)
+		}
+		if st.newer(c) {
+			return today, true // not for this packet's policy to end
+		}
+		p.engine.table.Delete(now, c)
+		return today, false
 	}
-	p.engine.uncount(c, pkt)
-	p.engine.table.Delete(now, c)
-	return today, false
+	if again {
+		if c, v = p.reopen(st, now, d, pkt, v); v.Action == sg.Drop {
+			return v, true
+		}
+	}
+	p.remark(st, c, v.Rule, pkt)
+	return v, true
+}
+
+// reopen moves the connection of pkt on, which asks to open it once more and may:
+// v says why. If the connection has ended meanwhile, it is a new one.
+func (p *Port) reopen(st *portState, now conntrack.Time, d sg.Direction, pkt *packet.Packet, v ir.Verdict) (conntrack.Conn, ir.Verdict) {
+	c, err := p.engine.table.Commit(now, st.zone, side(d), pkt, conntrack.Mark(v.Rule), st.gen.epoch)
+	switch {
+	case err != nil:
+		return c, ir.Verdict{Reason: ir.ReasonTableFull}
+	case c.State == conntrack.Invalid:
+		return c, ir.Verdict{Reason: ir.ReasonInvalidState}
+	case c.State == conntrack.New:
+		if v.Reason = ir.ReasonRule; v.Rule != 0 {
+			st.gen.book.add(st.gen.matcher.Program(), v.Rule, 1, 0, 0)
+		}
+		p.event(st, FlowOpened, now, d, pkt, v)
+	}
+	return c, v
 }
 
 // opensAgain reports whether a packet of a tracked connection asks to open it

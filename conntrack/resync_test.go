@@ -1,0 +1,105 @@
+package conntrack
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"example.com/secgroup/conntrack/packet"
+)
+
+// ends of the connections below: a client inside, a server outside.
+const client, server = inside + ":4000", outside + ":80"
+
+// TestRefusedAttempt: an attempt that a RST ended before an answer is forgotten,
+// so no ICMP error is about it; one that was answered before is remembered.
+func TestRefusedAttempt(t *testing.T) {
+	for _, answered := range []bool{false, true} {
+		g := newGate()
+		syn := seg(client, server, "S", 1000, 0, 0, 8192)
+		require.Equal(t, "A", g.out(syn))
+		if answered { // an old connection of the server's
+			require.Equal(t, "A", g.in(seg(server, client, "A", 5000, 77, 0, 8192)))
+		}
+		require.Equal(t, "A", g.in(icmpError(stranger, inside, 3, syn)))
+		require.Equal(t, "A", g.in(seg(server, client, "RA", 0, 1001, 0, 1)))
+		require.Equal(t, map[bool]string{false: "D", true: "A"}[answered], g.in(icmpError(stranger, inside, 3, syn)))
+	}
+}
+
+// TestResetWindow: the RST that refuses an attempt is the first that is known of
+// its sender, and what comes after it must fit.
+func TestResetWindow(t *testing.T) {
+	g := newGate()
+	require.Equal(t, "A", g.out(seg(client, server, "S", 0, 0, 0, 1000)))
+	require.Equal(t, "A", g.in(seg(server, client, "A", 2147481049, 1, 1, 100)))
+	require.Equal(t, "A", g.in(seg(server, client, "RA", 4294964698, 1, 0, 100)))
+	require.Equal(t, StatusClose, g.status())
+	require.Equal(t, "D", g.in(seg(server, client, "A", 2147481050, 1, 0, 100)))
+	require.Equal(t, "A", g.in(seg(server, client, "A", 4294964698, 1, 0, 100)))
+}
+
+// TestCrossedAgain: in a simultaneous open too, a SYN-ACK may answer a SYN that
+// was let through, and the connection begins there.
+func TestCrossedAgain(t *testing.T) {
+	g := newGate()
+	require.Equal(t, "A", g.out(seg(client, server, "S", 991934209, 0, 0, 100)))
+	require.Equal(t, "A", g.in(seg(server, client, "S", 0, 0, 0, 1)))
+	require.Equal(t, "A", g.out(seg(client, server, "SA", 991934209, 1, 0, 1)))
+	require.Equal(t, "A", g.out(seg(client, server, "S", 0, 0, 0, 1)))
+	require.Equal(t, StatusSynRecv, g.status())
+	require.Equal(t, "A", g.in(seg(server, client, "SA", 2147481755, 1, 0, 0)))
+	require.Equal(t, StatusSynRecv, g.status())
+	require.Equal(t, "D", g.out(seg(client, server, "A", 1, 2148530332, 0, 0)), "acknowledges what was not sent")
+	require.Equal(t, "A", g.out(seg(client, server, "A", 1, 2147481756, 0, 0)))
+	require.Equal(t, StatusEstablished, g.status())
+}
+
+// TestLiberalTrace: without window checks, what a segment outside them says
+// stays all the same, and a RST is judged by it.
+func TestLiberalTrace(t *testing.T) {
+	g := &gate{Table: NewTable(Options{TCPLiberal: true})}
+	scaled := func(p *packet.Packet, shift uint8) *packet.Packet {
+		p.HasScale, p.Scale = true, shift
+		return p
+	}
+	require.Equal(t, "A", g.out(scaled(seg(client, server, "S", 2147482043, 0, 0, 100), 7)))
+	require.Equal(t, "A", g.in(scaled(seg(server, client, "SA", 4294965547, 788013762, 500, 1), 2)))
+	require.Equal(t, "A", g.out(seg(client, server, "A", 2147482044, 4294965548, 0, 8192)))
+	require.Equal(t, "D", g.in(seg(server, client, "RA", 4294964548, 2147482044, 0, 8192)))
+	require.Equal(t, StatusEstablished, g.status())
+}
+
+// TestHeldSyn: Track leaves a SYN that opens a connection once more to the
+// caller. Refused, it has left no trace; allowed, Commit moves the connection on.
+func TestHeldSyn(t *testing.T) {
+	entry := func(g *gate) (out Entry) {
+		for e := range g.All(g.now) {
+			out = e
+		}
+		return out
+	}
+	for _, allowed := range []bool{false, true} {
+		g := newGate()
+		require.Equal(t, "A", g.out(seg(client, server, "S", 2001104061, 0, 0, 8192)))
+		before := entry(g)
+		g.now += second
+		again := seg(client, server, "S", 927362237, 0, 0, 8192)
+		c := g.Track(g.now, 0, Local, again)
+		require.Equal(t, Established, c.State)
+		require.Equal(t, Original, c.Dir)
+		require.Equal(t, before, entry(g))
+		if allowed {
+			c, err := g.Commit(g.now, 0, Local, again, 9, 9)
+			require.NoError(t, err)
+			require.Equal(t, Established, c.State)
+			require.Equal(t, Mark(1), c.Mark, "that of who opened it")
+			require.Equal(t, before.Packets[0]+1, entry(g).Packets[0])
+			require.Zero(t, g.Stats().InsertFailed)
+		}
+		verdict := map[bool]string{false: "D", true: "A"}[allowed]
+		g.in(seg(server, client, "SA", 4294965034, 927362238, 0, 1000))
+		require.Equal(t, map[bool]Status{false: StatusSynSent, true: StatusSynRecv}[allowed], g.status())
+		require.Equal(t, verdict, g.out(seg(client, server, "A", 927362238, 4294965035, 0, 8192)))
+	}
+}
