@@ -14,22 +14,24 @@ func (t *Table) Delete(now Time, c Conn) bool {
 	if e == nil {
 		return false
 	}
-	e.unlock(w)
-	return s.forget(t.clock.at(now), c.ref.id, EndDeleted)
+	return s.forget(t.clock.at(now), e, c.ref.id, w, EndDeleted)
 }
 
-// forget removes an entry for the reason why, or as expired if it is, and
-// reports whether it was not.
-func (s *shard) forget(now, id uint32, why End) bool {
-	e := s.at(id)
-	w := e.lock()
+// forget removes e, which is locked, for the reason why, or as expired if it
+// is, and reports whether it was not.
+func (s *shard) forget(now uint32, e *entry, id, w uint32, why End) bool {
 	live := !due(now, s.expiry(e, id))
 	if !live {
 		why = e.end()
 	}
-	e.unlock(w)
-	s.remove(id, why)
+	s.remove(e, id, w, why)
 	return live
+}
+
+// forgetID is forget for an entry that is not locked.
+func (s *shard) forgetID(now, id uint32, why End) bool {
+	e := s.at(id)
+	return s.forget(now, e, id, e.lock(), why)
 }
 
 // DeleteTuple forgets the connections of a zone that have the tuple tup in
@@ -58,7 +60,7 @@ func (t *Table) DeleteTuple(now Time, z Zone, tup Tuple) int {
 	t.walk(func(s *shard, id uint32) {
 		k := s.keyOf(id)
 		k.query, k.code = 0, 0
-		if (k == ends[Remote] || k == ends[Local]) && s.forget(at, id, EndDeleted) {
+		if (k == ends[Remote] || k == ends[Local]) && s.forgetID(at, id, EndDeleted) {
 			n++
 		}
 	})
@@ -75,8 +77,7 @@ func (t *Table) deleteKey(now uint32, k *key) bool {
 	if e == nil {
 		return false
 	}
-	e.unlock(w)
-	s.remove(id, EndDeleted)
+	s.remove(e, id, w, EndDeleted)
 	return true
 }
 
@@ -87,7 +88,7 @@ func (t *Table) Flush(now Time, z Zone) int {
 	t.frags.flush(z)
 	n, at := 0, t.clock.at(now)
 	t.walk(func(s *shard, id uint32) {
-		if s.keyOf(id).zone == z && s.forget(at, id, EndFlushed) {
+		if s.keyOf(id).zone == z && s.forgetID(at, id, EndFlushed) {
 			n++
 		}
 	})

@@ -46,17 +46,25 @@ func (s *shard) evict(now uint32, want wanted, b *budget) bool {
 			best, rank = id, r
 		}
 	}
-	if best == 0 {
+	return best != 0 && s.oust(now, best, rank)
+}
+
+// oust removes the entry of a number, unless a packet since it was looked at
+// has made it worth more than rank: a connection that was answered meanwhile
+// stays.
+func (s *shard) oust(now, id uint32, rank int) bool {
+	e := s.at(id)
+	w := e.lock()
+	expired := due(now, s.expiry(e, id))
+	if e.rank(expired) < rank {
+		e.unlock(w)
 		return false
 	}
 	why := EndEvicted
-	if rank == rankExpired {
-		e := s.at(best)
-		w := e.lock()
+	if expired {
 		why = e.end()
-		e.unlock(w)
 	}
-	s.remove(best, why)
+	s.remove(e, id, w, why)
 	return true
 }
 

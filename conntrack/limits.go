@@ -29,7 +29,7 @@ func (o Shares) withDefaults() Shares {
 // of returns how many entries a class may have of a table of that many.
 func (o *Shares) of(c Class, entries int) int {
 	share := [classes]int{o.TCP, o.UDP, o.ICMP, o.Other}[c]
-	return (entries*share + 99) / 100
+	return int((int64(entries)*int64(share) + 99) / 100)
 }
 
 // Bound is one of the table's limits.

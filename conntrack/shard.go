@@ -125,9 +125,7 @@ func (s *shard) fresh(now uint32, k *key, h uint64) (e *entry, id, word uint32) 
 	if e == nil || !due(now, s.expiry(e, id)) {
 		return e, id, word
 	}
-	why := e.end()
-	e.unlock(word)
-	s.remove(id, why)
+	s.remove(e, id, word, e.end())
 	return nil, 0, 0
 }
 
@@ -209,17 +207,16 @@ func (s *shard) give(e *entry, id uint32) {
 	b.free = id
 }
 
-// remove takes an entry out, gives its place back and tells OnEnd. The shard's
-// lock is held, the entry's is not.
-func (s *shard) remove(id uint32, why End) {
-	zone, c := s.unlink(id, why)
+// remove takes e out, gives its place back and tells OnEnd. The shard's lock is
+// held, as is the entry's, whose word is w: so e is still what it was when the
+// caller found that it may go. remove unlocks it.
+func (s *shard) remove(e *entry, id, w uint32, why End) {
+	zone, c := s.unlink(e, id, w, why)
 	s.table.release(zone, c)
 }
 
 // unlink is remove without giving the place back: a new connection takes it.
-func (s *shard) unlink(id uint32, why End) (Zone, Class) {
-	e := s.at(id)
-	w := e.lock()
+func (s *shard) unlink(e *entry, id, w uint32, why End) (Zone, Class) {
 	k := e.key(s.locals.at(e.local))
 	switch why {
 	case EndExpired, EndClosed:

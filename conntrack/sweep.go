@@ -86,13 +86,11 @@ func (s *shard) expire(now, id uint32) bool {
 	if e.live() {
 		at = s.expiry(e, id)
 	}
-	why := e.end()
 	if !due(now, at) {
 		s.setDeadline(id, at)
 		e.unlock(w)
 		return false
 	}
-	e.unlock(w)
-	s.remove(id, why)
+	s.remove(e, id, w, e.end())
 	return true
 }

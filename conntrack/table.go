@@ -144,7 +144,11 @@ func (t *Table) commit(now uint32, k *key, from Side, p *packet.Packet, m Mark, 
 		want := wanted{full, k.zone, of}
 		b := newBudget(t.count.limit)
 		if !s.evict(now, want, &b) {
-			look = true // the lock is given up
+			look = true  // the lock is given up
+			if adopted { // what is found then may be no adoption any more
+				t.adopt.left.Add(1)
+				adopted = false
+			}
 			if !t.evictElsewhere(now, s, want, &b) {
 				break
 			}
@@ -183,7 +187,8 @@ func (s *shard) first(now uint32, k *key, h uint64, from Side, p *packet.Packet)
 func (s *shard) replace(now, old uint32, k *key, h uint64, st Status, from Side, p *packet.Packet, m Mark, epoch uint32) (Conn, error) {
 	s.index.moves.Add(1) // nobody sees neither
 	defer s.index.moves.Add(1)
-	zone, of := s.unlink(old, EndReplaced)
+	e := s.at(old)
+	zone, of := s.unlink(e, old, e.lock(), EndReplaced)
 	conn, ok := s.insert(now, k, h, st, from, p, m, epoch)
 	if !ok {
 		s.table.release(zone, of)

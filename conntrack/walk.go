@@ -16,20 +16,22 @@ func (t *Table) Update(now Time, f func(e *Entry) (m Mark, epoch uint32, keep bo
 		e := s.at(id)
 		w := e.lock()
 		if due(at, s.expiry(e, id)) {
-			e.unlock(w)
-			s.forget(at, id, EndExpired)
+			s.forget(at, e, id, w, EndExpired)
 			return
 		}
 		s.copy(e, id, v, &s.visited)
-		m, epoch, keep := f(&s.visited)
-		if keep {
-			e.mark, e.epoch = m, epoch
-		}
+		// Packets need not wait for f, however long it takes: the entry stays
+		// without its own lock.
 		e.unlock(w)
+		m, epoch, keep := f(&s.visited)
+		w = e.lock()
 		if !keep {
-			s.remove(id, EndCut)
+			s.remove(e, id, w, EndCut)
 			n++
+			return
 		}
+		e.mark, e.epoch = m, epoch
+		e.unlock(w)
 	})
 	return n
 }

@@ -75,7 +75,7 @@ func (l *zoneCounters) init(o Options) {
 func (l *zoneCounters) limit(z Zone) int {
 	if m := l.options.Load(); m != nil {
 		if n := (*m)[z].MaxEntries; n > 0 {
-			return n
+			return min(n, l.table)
 		}
 	}
 	return l.usual
@@ -84,7 +84,7 @@ func (l *zoneCounters) limit(z Zone) int {
 // reserve counts one more entry of z, unless that is too many.
 func (l *zoneCounters) reserve(z Zone) bool {
 	limit := l.limit(z)
-	s := &l.stripes[int(z)%len(l.stripes)]
+	s := &l.stripes[z%Zone(len(l.stripes))]
 	s.Lock()
 	ok := s.counts.reserve(z, uint32(limit))
 	say := false
@@ -105,7 +105,7 @@ func (l *zoneCounters) reserve(z Zone) bool {
 
 // release counts one entry of z less.
 func (l *zoneCounters) release(z Zone) {
-	s := &l.stripes[int(z)%len(l.stripes)]
+	s := &l.stripes[z%Zone(len(l.stripes))]
 	s.Lock()
 	say, n, limit := false, 0, 0
 	if l.tell != nil {
