@@ -229,6 +229,10 @@ var consequences = []difference{
 	{"router: Linux tracks an IPv4 packet before it reads its options, and then refuses it", func(l *look) bool {
 		return l.routedBefore()
 	}},
+	{"a RST that acknowledges an ACK of its own side leaves its numbers; Linux takes it for an answer and leaves none", func(l *look) bool {
+		e := l.entries[l.k]
+		return l.p.Tuple.Proto == packet.ProtoTCP && e != nil && e.Status == conntrack.StatusClose && l.ownReset()
+	}},
 	{"SEM-10: a SYN that the rules of today refuse leaves no trace; Linux tracks before it filters", func(l *look) bool {
 		return l.p.Tuple.Proto == packet.ProtoTCP && l.refusedSyn()
 	}},

@@ -308,3 +308,22 @@ func (l *look) refusedSyn() bool {
 	}
 	return false
 }
+
+// ownReset reports whether a RST ended the connection while it opened, and
+// acknowledged the number behind an ACK of its own side.
+func (l *look) ownReset() bool {
+	flow := l.flow()
+	for n, i := range flow {
+		p, e := &l.decoded[i], l.entries[i]
+		if i == l.k || !l.passed(i) || e == nil || !opening(e.Status) || p.Flags&(packet.RST|packet.ACK) != packet.RST|packet.ACK {
+			continue
+		}
+		for _, before := range flow[:n] {
+			q := &l.decoded[before]
+			if l.passed(before) && l.tr.steps[before].in == l.tr.steps[i].in && q.Flags&(packet.SYN|packet.ACK) == packet.ACK && q.Seq+q.Data == p.Ack {
+				return true
+			}
+		}
+	}
+	return false
+}
