@@ -122,12 +122,12 @@ func TestEventLimiterDefaults(t *testing.T) {
 	}
 	require.Equal(t, 1000, n)
 	n = 0
-	l = enforce.NewEventLimiter(enforce.EventLimits{PerSecond: 1 << 40, Burst: 1 << 40, Total: 1 << 40}, func(*enforce.Event) { n++ })
+	l = enforce.NewEventLimiter(enforce.EventLimits{PerSecond: 1 << 30, Burst: 1 << 30, Total: 1 << 30}, func(*enforce.Event) { n++ })
 	for range 1000 {
 		l.OnEvent(denied("i", ir.ReasonNoRule, 0))
 	}
 	require.Equal(t, 1000, n)
-	l = enforce.NewEventLimiter(enforce.EventLimits{PerSecond: 1, Burst: 1 << 40}, func(*enforce.Event) { n++ })
+	l = enforce.NewEventLimiter(enforce.EventLimits{PerSecond: 1, Burst: 1 << 30}, func(*enforce.Event) { n++ })
 	for range 1000 {
 		l.OnEvent(denied("i", ir.ReasonNoRule, 0))
 	}

@@ -69,8 +69,8 @@ func swap(ctx context.Context, o *options) (string, error) {
 	})
 	stop()
 	background.Wait()
-	found := fmt.Sprintf("%d questions, %d swaps, %d flood packets, %d allowed packets lost, %d denied ones leaked, %d refused for a full table",
-		s.asked.Load(), s.swapped.Load(), s.flooded.Load(), s.lost.Load(), s.leaked.Load(), s.full.Load())
+	found := fmt.Sprintf("%d questions, %d swaps, %d flood packets, %d allowed packets lost, %d denied ones leaked, %d refused for a full table, %d gone while they opened",
+		s.asked.Load(), s.swapped.Load(), s.flooded.Load(), s.lost.Load(), s.leaked.Load(), s.full.Load(), s.evicted.Load())
 	if s.lost.Load()+s.leaked.Load() > 0 {
 		return found, fmt.Errorf("such as %v", s.example.Load())
 	}
@@ -84,8 +84,8 @@ type swapper struct {
 	questions, swaps int64
 	until            time.Time
 
-	asked, swapped, flooded, lost, leaked, full atomic.Int64
-	example                                     atomic.Value
+	asked, swapped, flooded, lost, leaked, full, evicted atomic.Int64
+	example                                              atomic.Value
 }
 
 // over reports whether there was enough of everything.
@@ -115,7 +115,7 @@ func (s *swapper) ask(ctx context.Context, worker uint64) {
 	r := rand.New(rand.NewPCG(s.o.seed, worker))
 	v4, v6 := local(s.matchers[0])
 	port := s.engine.Port(workload.SingleInterface)
-	live := &talk{in: tuple(r, v4, packet.ProtoTCP, portBoth), buf: make([]byte, 0, 256)}
+	live := &talk{buf: make([]byte, 0, 256)}
 	buf := make([]byte, 0, 256)
 	for n := 0; n%256 != 0 || !s.over(ctx); n++ {
 		to := v4
@@ -130,7 +130,16 @@ func (s *swapper) ask(ctx context.Context, worker uint64) {
 		buf = workload.AppendPacket(buf[:0], tuple(r, to, proto, dst), workload.Header{Flags: packet.SYN, Seq: r.Uint32()})
 		s.judge(dst, port.Filter(sg.Ingress, buf))
 		if n%4 == 0 {
-			s.judge(portBoth, live.next(port))
+			if live.step == 0 {
+				live.in = tuple(r, v4, packet.ProtoTCP, portBoth)
+			}
+			opening := live.opening()
+			if v := live.next(port); !opening || v.Action == sg.Accept {
+				s.judge(portBoth, v)
+			} else { // the flood takes the place of connections that are only half open
+				s.evicted.Add(1)
+				*live = talk{buf: live.buf}
+			}
 		}
 	}
 }

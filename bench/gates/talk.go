@@ -17,6 +17,9 @@ type talk struct {
 	buf  []byte
 }
 
+// opening reports whether the next segment belongs to the handshake.
+func (t *talk) opening() bool { return t.step < 3 }
+
 // next sends the next segment and returns the verdict on it.
 func (t *talk) next(p *enforce.Port) ir.Verdict {
 	from := t.step % 2

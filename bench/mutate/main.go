@@ -6,8 +6,9 @@
 //
 // A mutant is killed if a test fails or does not end. One that does not compile
 // does not count. The tests run in the order given until one of them kills it;
-// without -tests, those of the package itself. The working tree is never
-// written to: a mutant reaches the compiler as an overlay.
+// without -tests, those of the package itself. A mutant reaches the compiler as
+// an overlay, so no file of the tree is changed; but tests that fail may leave
+// files of their own (rapid does): see git status afterwards.
 //
 // A mutant may eat memory without end: set a limit first (ulimit -v 12000000).
 //

@@ -26,17 +26,17 @@ var differences = []difference{
 		l.has(func(uint8, []byte, int) bool { n++; return false })
 		return n > 8
 	})},
-	{"EXT-03: a routing header of type 0", malformed(func(l *look) bool {
+	{"EXT-03: a routing header of type 0", refused(ir.ReasonRoutingHeader, func(l *look) bool {
 		return l.has(func(kind uint8, h []byte, _ int) bool { return kind == 43 && h[2] == 0 })
 	})},
-	{"HDR-06: a routing header with segments left: who knows where it ends", malformed(func(l *look) bool {
-		return l.err == nil && l.has(func(kind uint8, h []byte, _ int) bool { return kind == 43 && h[3] != 0 })
+	{"HDR-06: a routing header with segments left: who knows where it ends", refused(ir.ReasonSourceRoute, func(l *look) bool {
+		return l.has(func(kind uint8, h []byte, _ int) bool { return kind == 43 && h[3] != 0 })
 	})},
 	{"EXT-04: hop-by-hop options that are not first", malformed(func(l *look) bool {
 		return l.has(func(kind uint8, _ []byte, at int) bool { return kind == 0 && at > 40 })
 	})},
 	{"EXT-08: a jumbo option", malformed(func(l *look) bool { return l.has(jumbo) })},
-	{"FRAG-11: two fragment headers", malformed(func(l *look) bool {
+	{"FRAG-11: two fragment headers", refused(ir.ReasonFragmentHeader, func(l *look) bool {
 		n := 0
 		l.has(func(kind uint8, _ []byte, _ int) bool { n += btoi(kind == 44); return false })
 		return n > 1
@@ -109,22 +109,31 @@ var differences = []difference{
 	{"ICMP-12: a message that is neither query, answer nor error is judged by the rules; Linux tracks queries only (icmp_new)", func(l *look) bool {
 		return !l.stricter && l.engine.Reason == ir.ReasonRule && l.p.Tuple.Proto == packet.ProtoICMP && !l.p.IsICMPQuery() && !l.p.IsICMPError()
 	}},
-	{"ICMP-13: a redirect of ICMPv6 is judged by the rules", func(l *look) bool {
-		return !l.stricter && l.engine.Reason == ir.ReasonRule && l.p.Tuple.Proto == packet.ProtoICMPv6 && l.p.ICMPType == 137
-	}},
 	{"ICMP-12: an informational message of ICMPv6 that is no echo is judged by the rules; Linux knows those of discovery only (icmpv6_new)", func(l *look) bool {
 		return !l.stricter && l.engine.Reason == ir.ReasonRule && l.p.Tuple.Proto == packet.ProtoICMPv6 && l.p.ICMPType > 129 && l.p.ICMPType != 137
 	}},
-	{"INF-01: neighbour discovery from off the link or in fragments", func(l *look) bool {
-		return l.stricter && l.engine.Reason == ir.ReasonMalformed && l.p.Tuple.Proto == packet.ProtoICMPv6 &&
-			133 <= l.p.ICMPType && l.p.ICMPType <= 137 && (l.p.HopLimit != 255 || l.p.Fragment)
+	{"INF-01: neighbour discovery from off the link (RFC 4861)", refused(ir.ReasonOffLink, func(l *look) bool {
+		return l.p.Tuple.Proto == packet.ProtoICMPv6 && 133 <= l.p.ICMPType && l.p.ICMPType <= 136 && l.p.HopLimit != 255
+	})},
+	{"INF-01: neighbour discovery in fragments (RFC 6980)", refused(ir.ReasonFragmentedDiscovery, func(l *look) bool {
+		return l.p.Tuple.Proto == packet.ProtoICMPv6 && 133 <= l.p.ICMPType && l.p.ICMPType <= 136 && l.p.Fragment
+	})},
+	{"ICMP-12: an error of ICMPv6 of a type that nobody has defined (RFC 4443 2.4); to Linux it is about what it quotes", refused(ir.ReasonICMPType, func(l *look) bool {
+		n, proto := l.quoted()
+		return l.p.Tuple.Proto == packet.ProtoICMPv6 && (l.p.ICMPType == 0 || 4 < l.p.ICMPType && l.p.ICMPType < 128) && n >= 0 && proto != 0
+	})},
+	{"ICMP-15: an error must quote a number that was in flight (RFC 5927 4.1)", func(l *look) bool {
+		return l.unrelated() && l.p.Inner.Tuple.Proto == packet.ProtoTCP && l.entries[l.k] != nil && l.quotes() == quotesNothing
 	}},
-	{"ICMP-12: an error of a type that nobody has defined is about no flow (RFC 4890 4.3.5)", func(l *look) bool {
-		return l.stricter && l.engine.Reason == ir.ReasonInvalidState && l.p.Tuple.Proto == packet.ProtoICMPv6 && l.p.ICMPType < 128 && !l.p.IsICMPError()
+	{"ICMP-15: an error about what was sent before the connection began anew with other numbers (TCP-19, TCP-25)", func(l *look) bool {
+		return l.unrelated() && l.p.Inner.Tuple.Proto == packet.ProtoTCP && l.entries[l.k] != nil && l.quotes() == quotesBefore
+	}},
+	{"ICMP-15: an error about a segment that did not move the windows, but was let through for its receiver to judge", func(l *look) bool {
+		return l.unrelated() && l.p.Inner.Tuple.Proto == packet.ProtoTCP && l.entries[l.k] != nil && l.quotes() == quotesPassed
 	}},
 	{"ICMP-06: an error must quote 64 bits of the transport header (RFC 792); Linux takes 32", func(l *look) bool {
 		n, proto := l.quoted()
-		return l.stricter && l.engine.Reason == ir.ReasonInvalidState && l.p.IsICMPError() && 4 <= n && n < 8 && proto != 0
+		return l.unrelated() && 4 <= n && n < 8 && proto != 0
 	}},
 	{"ICMP-12: node information (RFC 4620) is judged by the rules; Linux tracks its queries and answers (icmpv6_new)", func(l *look) bool {
 		typ := l.p.ICMPType
@@ -136,14 +145,19 @@ var differences = []difference{
 	}},
 	{"ICMP-03: an error about a reply that was never sent", func(l *look) bool {
 		e := l.entries[l.k]
-		return l.stricter && l.engine.Reason == ir.ReasonInvalidState && l.p.IsICMPError() && e != nil && !e.SeenReply && e.Orig.Reverse() == l.p.Inner.Tuple
+		return l.unrelated() && e != nil && !e.SeenReply && e.Orig.Reverse() == l.p.Inner.Tuple
 	}},
 	{"ICMP-06: an error must quote a packet that can be; Linux reads what stands where a header would have it", func(l *look) bool {
-		return l.stricter && l.engine.Reason == ir.ReasonInvalidState && l.p.IsICMPError() && l.p.Inner.Tuple.Family == 0 && l.brokenQuote()
+		return l.unrelated() && l.p.Inner.Tuple.Family == 0 && l.brokenQuote()
 	}},
 	{"KEEP: once allowed is allowed; to Linux a flow is new until it was answered", func(l *look) bool {
 		e := l.entries[l.k]
 		return !l.stricter && l.tr.swap <= l.k && l.engine.Reason == ir.ReasonEstablished && e != nil && !e.SeenReply && (e.OrigSide == conntrack.Remote) == l.in
+	}},
+
+	{"OPEN-6: the first piece of a datagram that is refused as a piece has moved its connection on already (SEM-10; enforce: Port.decide)", func(l *look) bool {
+		e := l.entries[l.k]
+		return !l.stricter && l.tr.swap <= l.k && l.engine.Reason == ir.ReasonEstablished && e != nil && e.SeenReply && (e.OrigSide == conntrack.Remote) == l.in && l.answeredInPieces()
 	}},
 
 	// Other protocols.
@@ -155,8 +169,14 @@ var differences = []difference{
 		_, proto := l.quoted()
 		return !l.stricter && (l.p.Tuple.Proto == 136 && l.engine.Reason == ir.ReasonEstablished || proto == 136 && l.engine.Reason == ir.ReasonRelated)
 	}},
+	{"UDP-07: only an INIT of SCTP has no verification tag, and it has none (RFC 9260 8.5)", malformed(func(l *look) bool {
+		d := l.sctp()
+		return len(d) > 12 && (d[4]|d[5]|d[6]|d[7] == 0) != (d[12] == 1)
+	})},
 	{"UDP-07: chunks of SCTP are not looked at (nf_conntrack_proto_sctp.c)", func(l *look) bool {
-		return !l.stricter && l.p.Tuple.Proto == packet.ProtoSCTP
+		d := l.l4() // an INIT that opens is judged alike
+		init := l.entries[l.k] == nil && !l.p.Fragment && len(d) >= 32 && d[12] == 1 && word16(d[14:]) == len(d)-12
+		return !l.stricter && l.p.Tuple.Proto == packet.ProtoSCTP && !init
 	}},
 	{"GRE: Linux reads the header of version 1 (nf_conntrack_proto_gre.c: gre_pkt_to_tuple)", func(l *look) bool {
 		d := l.l4()
@@ -174,13 +194,8 @@ var differences = []difference{
 
 	{"EXT-07: what is behind an authentication header counts; nft takes the header for the protocol (nf_tables_ipv6.h: nft_set_pktinfo_ipv6)", func(l *look) bool {
 		e := l.entries[l.k]
-		return (l.engine.Reason == ir.ReasonRule || l.engine.Reason == ir.ReasonNoRule || l.engine.Reason == ir.ReasonEmptyDirection ||
-			l.engine.Reason == ir.ReasonEstablished && e != nil && (!e.SeenReply || hasFragment(l.b))) &&
+		return !l.stricter && (l.engine.Reason == ir.ReasonRule || l.engine.Reason == ir.ReasonEstablished && e != nil && (!e.SeenReply || hasFragment(l.b))) &&
 			l.has(func(kind uint8, _ []byte, _ int) bool { return kind == 51 })
-	}},
-	{"OPEN-1: an ICMP error about a connection that was refused by a RST; Linux has forgotten it (nf_conntrack_proto_tcp.c: nf_conntrack_tcp_packet, nf_ct_kill_acct)", func(l *look) bool {
-		e := l.entries[l.k]
-		return !l.stricter && l.engine.Reason == ir.ReasonRelated && e != nil && e.Orig.Proto == packet.ProtoTCP && e.Status == conntrack.StatusClose
 	}},
 
 	// TCP, beside what reason names.
@@ -199,9 +214,6 @@ var differences = []difference{
 		return l.stricter && l.p.Tuple.Proto == packet.ProtoTCP && l.engine.Reason == ir.ReasonInvalidState && e != nil &&
 			l.p.Flags&packet.RST != 0 && l.acknowledges()
 	}},
-	{"OPEN-4: a SYN-ACK in a simultaneous open that answers a SYN that was let through (nf_conntrack_proto_tcp.c: nf_conntrack_tcp_packet, TCP_CONNTRACK_IGNORE)", func(l *look) bool {
-		return !l.stricter && l.p.Tuple.Proto == packet.ProtoTCP && l.engine.Reason == ir.ReasonEstablished && l.crossedAgain()
-	}},
 	{"TCP-25: a SYN inside a connection is judged by the rules of today", func(l *look) bool {
 		e := l.entries[l.k]
 		return l.stricter && l.p.Tuple.Proto == packet.ProtoTCP && e != nil && l.p.Flags&(packet.SYN|packet.ACK|packet.RST|packet.FIN) == packet.SYN &&
@@ -217,12 +229,11 @@ var consequences = []difference{
 	{"router: Linux tracks an IPv4 packet before it reads its options, and then refuses it", func(l *look) bool {
 		return l.routedBefore()
 	}},
-	{"OPEN-2: the window of a connection that a RST refused is not Linux's (nf_conntrack_proto_tcp.c: tcp_in_window)", func(l *look) bool {
+	{"a RST that acknowledges an ACK of its own side leaves its numbers; Linux takes it for an answer and leaves none", func(l *look) bool {
 		e := l.entries[l.k]
-		return l.p.Tuple.Proto == packet.ProtoTCP && e != nil && e.Status == conntrack.StatusClose && l.resetBefore() &&
-			(l.engine.Reason == ir.ReasonEstablished || l.engine.Reason == ir.ReasonInvalidState)
+		return l.p.Tuple.Proto == packet.ProtoTCP && e != nil && e.Status == conntrack.StatusClose && l.ownReset()
 	}},
-	{"OPEN-3: a SYN that the rules of today refuse is remembered all the same (SEM-10; enforce: Port.known)", func(l *look) bool {
+	{"SEM-10: a SYN that the rules of today refuse leaves no trace; Linux tracks before it filters", func(l *look) bool {
 		return l.p.Tuple.Proto == packet.ProtoTCP && l.refusedSyn()
 	}},
 	{"FRAG: of a fragmented segment the length is not known at its first piece", func(l *look) bool {
@@ -230,8 +241,11 @@ var consequences = []difference{
 	}},
 }
 
-func malformed(is func(*look) bool) func(*look) bool {
-	return func(l *look) bool { return l.stricter && l.engine.Reason == ir.ReasonMalformed && is(l) }
+func malformed(is func(*look) bool) func(*look) bool { return refused(ir.ReasonMalformed, is) }
+
+// refused is of what the engine alone refuses, for that reason.
+func refused(why ir.Reason, is func(*look) bool) func(*look) bool {
+	return func(l *look) bool { return l.stricter && l.engine.Reason == why && is(l) }
 }
 
 // quoted returns how many bytes behind the IP headers an ICMP error quotes, -1

@@ -196,6 +196,34 @@ func (l *look) l4() []byte {
 	return l.b[l.p.L4:l.p.Length]
 }
 
+// answeredInPieces reports whether all answers to the packet's side were first
+// pieces that the engine refused.
+func (l *look) answeredInPieces() (found bool) {
+	for _, i := range l.flow() {
+		switch {
+		case i == l.k || l.tr.steps[i].in == l.in:
+		case l.passed(i):
+			return false
+		default:
+			found = found || l.r.engine[i].Reason == ir.ReasonFragment
+		}
+	}
+	return found
+}
+
+// sctp returns the SCTP packet in one without options, extension headers and
+// fragments.
+func (l *look) sctp() []byte {
+	if len(l.b) < 40 || l.fragment() || l.b[0] != 0x45 && l.b[0]>>4 != 6 {
+		return nil
+	}
+	proto, at := transport(l.b)
+	if proto != packet.ProtoSCTP {
+		return nil
+	}
+	return l.b[at:]
+}
+
 func word16(b []byte) int { return int(binary.BigEndian.Uint16(b)) }
 
 // length returns how many bytes the packet's datagram has behind the IP header,
@@ -243,56 +271,12 @@ func (l *look) isTCP() bool {
 	return l.p.Tuple.Proto == packet.ProtoTCP || l.p.Inner.Tuple.Proto == packet.ProtoTCP
 }
 
-// resetBefore reports whether a RST ended the connection while it opened.
-func (l *look) resetBefore() bool {
-	for _, i := range l.flow() {
-		e := l.entries[i]
-		if i < l.k && e != nil && e.Status < conntrack.StatusEstablished && l.passed(i) && l.decoded[i].Flags&packet.RST != 0 {
-			return true
-		}
-	}
-	return false
-}
-
-// crossedAgain reports whether the client of a simultaneous open sent another
-// SYN, and the service a SYN-ACK.
-func (l *look) crossedAgain() bool {
-	stage := 0
-	for _, i := range l.flow() {
-		e, flags := l.entries[i], l.decoded[i].Flags&(packet.SYN|packet.ACK|packet.RST|packet.FIN)
-		if i == l.k || e == nil || !l.passed(i) {
-			continue
-		}
-		client := (e.OrigSide == conntrack.Remote) == l.tr.steps[i].in
-		switch {
-		case stage == 0 && e.Status == conntrack.StatusSynSent2,
-			stage == 1 && client && flags == packet.SYN,
-			stage == 2 && !client && flags == packet.SYN|packet.ACK:
-			stage++
-		}
-	}
-	return stage == 3
-}
-
 // plainRetry reports whether the client sent another SYN, which has no options.
 func (l *look) plainRetry() bool {
 	for _, i := range l.flow() {
 		e, p, b := l.entries[i], &l.decoded[i], l.tr.steps[i].b
 		if i < l.k && e != nil && e.Status == conntrack.StatusSynSent && (e.OrigSide == conntrack.Remote) == l.tr.steps[i].in && l.passed(i) &&
 			p.Flags&(packet.SYN|packet.ACK|packet.RST|packet.FIN) == packet.SYN && b[p.L4+12]>>4 == 5 {
-			return true
-		}
-	}
-	return false
-}
-
-// refusedSyn reports whether another attempt of the client was refused by the
-// rules of both before.
-func (l *look) refusedSyn() bool {
-	for _, i := range l.flow() {
-		e := l.entries[i]
-		if i < l.k && e != nil && e.Status == conntrack.StatusSynSent && !l.passed(i) && !l.r.kernel[i] && l.r.engine[i].Reason != ir.ReasonInvalidState &&
-			l.decoded[i].Flags&(packet.SYN|packet.ACK|packet.RST|packet.FIN) == packet.SYN && (e.OrigSide == conntrack.Remote) == l.tr.steps[i].in {
 			return true
 		}
 	}
@@ -307,6 +291,38 @@ func (l *look) acknowledges() bool {
 		end := q.Seq + q.Data + uint32(q.Flags&packet.SYN/packet.SYN)
 		if i < l.k && l.passed(i) && q.Flags&(packet.ACK|packet.SYN) != 0 && end == l.p.Ack {
 			return true
+		}
+	}
+	return false
+}
+
+// refusedSyn reports whether another attempt of the client was refused by the
+// rules of both before.
+func (l *look) refusedSyn() bool {
+	for _, i := range l.flow() {
+		e := l.entries[i]
+		if i < l.k && e != nil && !l.passed(i) && !l.r.kernel[i] && l.r.engine[i].Reason != ir.ReasonInvalidState &&
+			l.decoded[i].Flags&(packet.SYN|packet.ACK|packet.RST|packet.FIN) == packet.SYN && (e.OrigSide == conntrack.Remote) == l.tr.steps[i].in {
+			return true
+		}
+	}
+	return false
+}
+
+// ownReset reports whether a RST ended the connection while it opened, and
+// acknowledged the number behind an ACK of its own side.
+func (l *look) ownReset() bool {
+	flow := l.flow()
+	for n, i := range flow {
+		p, e := &l.decoded[i], l.entries[i]
+		if i == l.k || !l.passed(i) || e == nil || !opening(e.Status) || p.Flags&(packet.RST|packet.ACK) != packet.RST|packet.ACK {
+			continue
+		}
+		for _, before := range flow[:n] {
+			q := &l.decoded[before]
+			if l.passed(before) && l.tr.steps[before].in == l.tr.steps[i].in && q.Flags&(packet.SYN|packet.ACK) == packet.ACK && q.Seq+q.Data == p.Ack {
+				return true
+			}
 		}
 	}
 	return false

@@ -52,6 +52,10 @@ func reason(w []segment, v verdicts, i int) string {
 			return "a SYN-ACK that does not fit changes nothing"
 		case h.from == 1 && h.flags&rst != 0 && !passed && was == conntrack.StatusSynSent:
 			return "TCP-18: a RST that does not acknowledge the SYN changes nothing"
+		case h.flags&(rst|ack) == rst|ack && h.ack == 0 && passed && was == conntrack.StatusSynSent2:
+			return "a RST that acknowledges 0 leaves its numbers; to Linux it answers a SYN whose end it did not note"
+		case h.from == 0 && h.flags&(rst|ack) == rst|ack && !passed && was == conntrack.StatusSynSent && unheard(v, w, j):
+			return "what was never sent is never acknowledged"
 		case pure && closed(was) && !passed:
 			return "a refused SYN does not end the connection before it"
 		case h.from == 1 && was == conntrack.StatusClose && unheard(v, w, j):
