@@ -28,6 +28,7 @@ type steps struct {
 	replaced bool       // it deleted the table, or there was none: nothing is left to delete
 	lost     *installed // what was in the table that it deleted
 	gone     *installed // what is to be deleted; nil: whatever next has not
+	touched  *installed // what is new, or has other contents, if gone is not nil
 }
 
 // stageSet is a set that is filled by netlink.
@@ -227,7 +228,10 @@ func (b *Backend) delta(m *compile.Matcher, d ir.Delta) (*steps, error) {
 		}
 		s.turns.epoch = &epochEdit{names: epoch, from: now.layout.epoch, to: next.epoch}
 	}
-	s.gone = goneFrom(before, after)
+	s.gone, s.touched = missingFrom(after, before), missingFrom(before, after)
+	for _, d := range s.turns.dispatch {
+		s.touched.sets = append(s.touched.sets, namedSet{name: d.name})
+	}
 	s.nothing = s.beside == nil && s.turns.empty() && len(s.join) == 0 && len(s.stage) == 0 && s.gone.empty()
 	if s.nothing && len(departed(now.layout, next)) > 0 {
 		s.nothing = false
@@ -397,21 +401,21 @@ func dispatchEdits(before, after *ruleset) (out []dispatchEdit) {
 	return out
 }
 
-// goneFrom is what before has and after has not.
-func goneFrom(before, after *ruleset) *installed {
-	sets, chains, counters := byName(after.sets, set.key), byName(after.chains, chain.key), byName(after.counters, counter.key)
+// missingFrom is what r has not of what there is in of.
+func missingFrom(r, of *ruleset) *installed {
+	sets, chains, counters := byName(r.sets, set.key), byName(r.chains, chain.key), byName(r.counters, counter.key)
 	out := new(installed)
-	for _, c := range before.chains {
+	for _, c := range of.chains {
 		if chains[c.name] == nil {
 			out.chains = append(out.chains, c.name)
 		}
 	}
-	for _, s := range before.sets {
+	for _, s := range of.sets {
 		if sets[s.name] == nil {
 			out.sets = append(out.sets, namedSet{s.name, s.verdicts})
 		}
 	}
-	for _, c := range before.counters {
+	for _, c := range of.counters {
 		if counters[c.name] == nil {
 			out.objects = append(out.objects, namedObject{name: c.name, typ: counterType})
 		}
