@@ -93,7 +93,7 @@ func (b *Backend) whole(m *compile.Matcher) (*steps, error) {
 	n := names{}
 	n.all(r, tag(b.tag))
 	s := &steps{how: "replacing the table", next: &state{matcher: m, layout: next, names: n}}
-	physical := n.rename(r)
+	physical := n.rename(r, nil)
 	bases := baseChains(next.o)
 	if in.exists && (in.dormant || len(in.bases) > 0 && !sameBases(in, next.o)) {
 		// Somebody changed the very hooks.
@@ -198,11 +198,16 @@ func (b *Backend) delta(m *compile.Matcher, d ir.Delta) (*steps, error) {
 		b.fresh--
 	}
 	b.tag++
-	old, is := now.layout.ruleset(), next.ruleset()
+	old, before := now.rulesets()
+	is := next.ruleset()
 	members := next.memberChanges(now.layout, d)
 	n := successor(old, is, now.names, members, tag(b.tag))
-	s := &steps{how: "changing the table", next: &state{matcher: m, layout: next, names: n}}
-	before, after := now.names.rename(old), n.rename(is)
+	kept := byName(before.chains, chain.key)
+	for name := range inPlace() {
+		delete(kept, now.names.of(name))
+	}
+	after := n.rename(is, kept)
+	s := &steps{how: "changing the table", next: &state{matcher: m, layout: next, names: n, is: is, has: after}}
 	s.stage = next.large(n, now.names)
 	staged(after, s.stage)
 	if s.beside, err = script(func(w *writer) { besides(w, before, after) }); err != nil {
@@ -283,17 +288,18 @@ func successor(old, next *ruleset, was names, members map[string]elementChange, 
 			rename(s.name)
 		}
 	}
-	referrers, hooked := map[string][]string{}, map[string]bool{}
+	hooked := map[string]bool{}
 	for _, c := range next.chains {
 		hooked[c.name] = c.hook != ""
-		for _, rule := range c.rules {
-			refs(rule, func(name string) { referrers[name] = append(referrers[name], c.name) })
-		}
 		if o := oldChains[c.name]; c.hook == "" && (o == nil || !slices.Equal(o.rules, c.rules) || o.comment != c.comment) {
 			rename(c.name)
 		}
 	}
+	var referrers map[string][]string
 	spread := func() {
+		if len(queue) > 0 && referrers == nil {
+			referrers = next.referrers()
+		}
 		for len(queue) > 0 {
 			name := queue[0]
 			queue = queue[1:]
@@ -335,6 +341,17 @@ func successor(old, next *ruleset, was names, members map[string]elementChange, 
 		}
 	}
 	return n
+}
+
+// referrers are the chains that refer to a name.
+func (r *ruleset) referrers() map[string][]string {
+	out := map[string][]string{}
+	for _, c := range r.chains {
+		for _, rule := range c.rules {
+			refs(rule, func(name string) { out[name] = append(out[name], c.name) })
+		}
+	}
+	return out
 }
 
 func keysOfSets(list []set) (out []string) {
