@@ -2,6 +2,7 @@ package nftables
 
 import (
 	"context"
+	"maps"
 	"net/netip"
 	"time"
 
@@ -91,7 +92,7 @@ func (b *Backend) applySteps(ctx context.Context, gen, commits uint32, plan func
 		b.sure = false // the next Apply, or Run, tries again
 		b.o.Logger.Warn("nftables: what the last policy left can not be deleted yet", "error", err)
 	}
-	if b.now.print, err = b.kernel.fingerprint(b.now.skip()); err != nil {
+	if err = b.readBack(old, s); err != nil {
 		b.sure = false
 		return true, &Error{Op: "apply", Err: ErrCleanup, Detail: "it can not be read back: " + err.Error()}
 	}
@@ -111,6 +112,29 @@ func (b *Backend) applySteps(ctx context.Context, gen, commits uint32, plan func
 		b.kernel.caughtUp(last)
 	}
 	return alone, nil
+}
+
+// readBack notes what the table looks like. Where steps changed parts of a table
+// that was known, it reads those; if somebody else changed others meanwhile,
+// that is found by the kernel's generation.
+func (b *Backend) readBack(old *state, s *steps) (err error) {
+	if s.gone == nil || !b.sure {
+		b.now.print, err = b.kernel.fingerprint(b.now.skip())
+		return err
+	}
+	b.now.print = old.print
+	for _, c := range s.gone.chains {
+		delete(b.now.print, "chain "+c)
+	}
+	for _, set := range s.gone.sets {
+		delete(b.now.print, "set "+set.name)
+	}
+	for _, o := range s.gone.objects {
+		delete(b.now.print, "object "+o.name)
+	}
+	touched, err := b.kernel.fingerprintOf(s.touched, b.now.skip())
+	maps.Copy(b.now.print, touched)
+	return err
 }
 
 // execute lays what is new beside and turns to it.

@@ -38,6 +38,18 @@ type state struct {
 	names   names
 	print   fingerprint
 	gen     uint32 // the kernel's generation when it had it
+
+	is, has *ruleset // see rulesets
+}
+
+// rulesets are the layout by the renderer's names and by the kernel's. Changes
+// of members and of the epoch alone do not show in them.
+func (s *state) rulesets() (is, has *ruleset) {
+	if s.is == nil {
+		s.is = s.layout.ruleset()
+		s.has = s.names.rename(s.is, nil)
+	}
+	return s.is, s.has
 }
 
 var _ enforce.Backend = (*Backend)(nil)

@@ -54,17 +54,35 @@ func BenchmarkApply(b *testing.B) {
 
 // BenchmarkRule adds and removes a rule of one group among many.
 func BenchmarkRule(b *testing.B) {
+	more := sg.Rule{ID: "more", Direction: sg.Ingress, Protocol: sg.TCP, Ports: sg.Port(8080), Peer: sg.PeerSet("one")}
+	benchmarkChange(b, func(s *source) [2]policy.Change {
+		web, _ := s.snapshot.Group("web")
+		longer := web.Clone()
+		longer.Rules = append(longer.Rules, more)
+		return [2]policy.Change{policy.PutGroup{Group: longer}, policy.PutGroup{Group: web}}
+	})
+}
+
+// BenchmarkInterface adds and removes an interface among many, of a group that
+// others have.
+func BenchmarkInterface(b *testing.B) {
+	more := &sg.Interface{ID: "sgx1000", VPC: "a", Addrs: prefixes("10.1.200.1"), Groups: []sg.GroupID{"g0"}}
+	benchmarkChange(b, func(*source) [2]policy.Change {
+		return [2]policy.Change{policy.PutInterface{Interface: more}, policy.DeleteInterface{ID: more.ID}}
+	})
+}
+
+// benchmarkChange makes a change and undoes it, beside more and more rules.
+func benchmarkChange(b *testing.B, changes func(*source) [2]policy.Change) {
 	for _, rules := range []int{100, 1_000, 10_000} {
 		b.Run(fmt.Sprint("rules=", rules), func(b *testing.B) {
 			h := newHost(b, Options{})
 			s := newSource(b, append(town([]string{friend}, nil), country(1_000, 20, rules)...)...)
 			h.apply(s.matcher())
-			web, _ := s.snapshot.Group("web")
-			more := web.Clone()
-			more.Rules = append(more.Rules, sg.Rule{ID: "more", Direction: sg.Ingress, Protocol: sg.TCP, Ports: sg.Port(8080), Peer: sg.PeerSet("one")})
+			two := changes(s)
 			for n := 0; b.Loop(); n++ {
 				b.StopTimer()
-				m := s.change(policy.PutGroup{Group: []*sg.Group{more, web}[n%2]})
+				m := s.change(two[n%2])
 				b.StartTimer()
 				h.apply(m)
 			}

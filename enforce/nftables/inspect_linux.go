@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"iter"
+	"slices"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -146,17 +148,31 @@ func (k *kernel) objects() (out []namedObject, err error) {
 func (k *kernel) lookups(chain string) (out []string, err error) {
 	err = k.dump(unix.NFT_MSG_GETRULE, unix.NFTA_RULE_TABLE, attrText(unix.NFTA_RULE_CHAIN, chain), func() { out = nil }, func(attrs iter.Seq2[int, []byte]) {
 		if name, expressions := readRule(attrs); name == chain {
-			for name, data := range expressionsOf(expressions) {
-				for t, b := range attributes(data) {
-					if name == "lookup" && t == unix.NFTA_LOOKUP_SET {
-						out = append(out, text(b))
-					}
-				}
-			}
+			out = slices.AppendSeq(out, lookedUp(expressions))
 		}
 	})
 	return out, err
 }
+
+// lookedUp yields the sets that a rule with such expressions looks into.
+func lookedUp(expressions []byte) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for name, data := range expressionsOf(expressions) {
+			if name != "lookup" {
+				continue
+			}
+			for t, b := range attributes(data) {
+				if t == unix.NFTA_LOOKUP_SET && !yield(text(b)) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// isAnonymous reports whether nft made the name of a set, for one that a rule
+// contains.
+func isAnonymous(name string) bool { return strings.HasPrefix(name, "__") }
 
 func readRule(attrs iter.Seq2[int, []byte]) (chain string, expressions []byte) {
 	for t, b := range attrs {

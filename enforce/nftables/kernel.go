@@ -76,7 +76,7 @@ type dispatchEdit struct {
 
 // fingerprint is what the table looks like, chain by chain and set by set.
 // What sets of members hold, and what an epoch changes, is left out: what they
-// must be is known.
+// must be is known. Anonymous sets are part of the rules that they are in.
 type fingerprint map[string][32]byte
 
 // isMemberSet reports whether a set holds members of a group or an IP set.

@@ -116,8 +116,9 @@ func refs(rule string, f func(name string)) {
 	})
 }
 
-// rename returns r with the names of the kernel.
-func (n names) rename(r *ruleset) *ruleset {
+// rename returns r with the names of the kernel. Chains that have the name of
+// one of kept are as that one is.
+func (n names) rename(r *ruleset, kept map[string]*chain) *ruleset {
 	out := &ruleset{table: r.table}
 	for _, c := range r.counters {
 		c.name = n.of(c.name)
@@ -138,6 +139,10 @@ func (n names) rename(r *ruleset) *ruleset {
 	}
 	for _, c := range r.chains {
 		c.name = n.of(c.name)
+		if k := kept[c.name]; k != nil {
+			out.chains = append(out.chains, *k)
+			continue
+		}
 		rules := make([]string, len(c.rules))
 		for i, rule := range c.rules {
 			rules[i] = rewrite(rule, n.of)

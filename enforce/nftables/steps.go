@@ -28,6 +28,7 @@ type steps struct {
 	replaced bool       // it deleted the table, or there was none: nothing is left to delete
 	lost     *installed // what was in the table that it deleted
 	gone     *installed // what is to be deleted; nil: whatever next has not
+	touched  *installed // what is new, or has other contents, if gone is not nil
 }
 
 // stageSet is a set that is filled by netlink.
@@ -92,7 +93,7 @@ func (b *Backend) whole(m *compile.Matcher) (*steps, error) {
 	n := names{}
 	n.all(r, tag(b.tag))
 	s := &steps{how: "replacing the table", next: &state{matcher: m, layout: next, names: n}}
-	physical := n.rename(r)
+	physical := n.rename(r, nil)
 	bases := baseChains(next.o)
 	if in.exists && (in.dormant || len(in.bases) > 0 && !sameBases(in, next.o)) {
 		// Somebody changed the very hooks.
@@ -197,11 +198,16 @@ func (b *Backend) delta(m *compile.Matcher, d ir.Delta) (*steps, error) {
 		b.fresh--
 	}
 	b.tag++
-	old, is := now.layout.ruleset(), next.ruleset()
+	old, before := now.rulesets()
+	is := next.ruleset()
 	members := next.memberChanges(now.layout, d)
 	n := successor(old, is, now.names, members, tag(b.tag))
-	s := &steps{how: "changing the table", next: &state{matcher: m, layout: next, names: n}}
-	before, after := now.names.rename(old), n.rename(is)
+	kept := byName(before.chains, chain.key)
+	for name := range inPlace() {
+		delete(kept, now.names.of(name))
+	}
+	after := n.rename(is, kept)
+	s := &steps{how: "changing the table", next: &state{matcher: m, layout: next, names: n, is: is, has: after}}
 	s.stage = next.large(n, now.names)
 	staged(after, s.stage)
 	if s.beside, err = script(func(w *writer) { besides(w, before, after) }); err != nil {
@@ -227,7 +233,10 @@ func (b *Backend) delta(m *compile.Matcher, d ir.Delta) (*steps, error) {
 		}
 		s.turns.epoch = &epochEdit{names: epoch, from: now.layout.epoch, to: next.epoch}
 	}
-	s.gone = goneFrom(before, after)
+	s.gone, s.touched = missingFrom(after, before), missingFrom(before, after)
+	for _, d := range s.turns.dispatch {
+		s.touched.sets = append(s.touched.sets, namedSet{name: d.name})
+	}
 	s.nothing = s.beside == nil && s.turns.empty() && len(s.join) == 0 && len(s.stage) == 0 && s.gone.empty()
 	if s.nothing && len(departed(now.layout, next)) > 0 {
 		s.nothing = false
@@ -279,17 +288,18 @@ func successor(old, next *ruleset, was names, members map[string]elementChange, 
 			rename(s.name)
 		}
 	}
-	referrers, hooked := map[string][]string{}, map[string]bool{}
+	hooked := map[string]bool{}
 	for _, c := range next.chains {
 		hooked[c.name] = c.hook != ""
-		for _, rule := range c.rules {
-			refs(rule, func(name string) { referrers[name] = append(referrers[name], c.name) })
-		}
 		if o := oldChains[c.name]; c.hook == "" && (o == nil || !slices.Equal(o.rules, c.rules) || o.comment != c.comment) {
 			rename(c.name)
 		}
 	}
+	var referrers map[string][]string
 	spread := func() {
+		if len(queue) > 0 && referrers == nil {
+			referrers = next.referrers()
+		}
 		for len(queue) > 0 {
 			name := queue[0]
 			queue = queue[1:]
@@ -331,6 +341,17 @@ func successor(old, next *ruleset, was names, members map[string]elementChange, 
 		}
 	}
 	return n
+}
+
+// referrers are the chains that refer to a name.
+func (r *ruleset) referrers() map[string][]string {
+	out := map[string][]string{}
+	for _, c := range r.chains {
+		for _, rule := range c.rules {
+			refs(rule, func(name string) { out[name] = append(out[name], c.name) })
+		}
+	}
+	return out
 }
 
 func keysOfSets(list []set) (out []string) {
@@ -397,21 +418,21 @@ func dispatchEdits(before, after *ruleset) (out []dispatchEdit) {
 	return out
 }
 
-// goneFrom is what before has and after has not.
-func goneFrom(before, after *ruleset) *installed {
-	sets, chains, counters := byName(after.sets, set.key), byName(after.chains, chain.key), byName(after.counters, counter.key)
+// missingFrom is what r has not of what there is in of.
+func missingFrom(r, of *ruleset) *installed {
+	sets, chains, counters := byName(r.sets, set.key), byName(r.chains, chain.key), byName(r.counters, counter.key)
 	out := new(installed)
-	for _, c := range before.chains {
+	for _, c := range of.chains {
 		if chains[c.name] == nil {
 			out.chains = append(out.chains, c.name)
 		}
 	}
-	for _, s := range before.sets {
+	for _, s := range of.sets {
 		if sets[s.name] == nil {
 			out.sets = append(out.sets, namedSet{s.name, s.verdicts})
 		}
 	}
-	for _, c := range before.counters {
+	for _, c := range of.counters {
 		if counters[c.name] == nil {
 			out.objects = append(out.objects, namedObject{name: c.name, typ: counterType})
 		}
