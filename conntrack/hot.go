@@ -135,7 +135,7 @@ func (t *Table) hot(now uint32, z Zone, from Side, p *packet.Packet, s *shard, i
 	if n&countMask == 0 || bytes>>32 != 0 {
 		s.overflow(e, id, d, bytes>>32)
 	}
-	if e.seen != now {
+	if int32(now-e.seen) > 0 { // a late reading moves nothing back
 		e.seen = now
 	}
 	out.State, out.Dir, out.Opener = Established, d, e.opener()

@@ -106,7 +106,7 @@ func (s *shard) follow(now uint32, e *entry, id, w uint32, from Side, p *packet.
 		s.lower(id, now+s.table.idle.of(e))
 	}
 	s.count(e, id, d, p.Length)
-	if e.seen != now {
+	if int32(now-e.seen) > 0 { // a late reading moves nothing back
 		e.seen = now
 	}
 	conn := s.conn(e, id, w, Established, d)

@@ -111,7 +111,7 @@ func (e *Engine) Table() *conntrack.Table { return e.table }
 func (e *Engine) Interface(z conntrack.Zone) (sg.InterfaceID, bool) {
 	e.mu.RLock()
 	defer e.mu.RUnlock()
-	if z == 0 || int(z) >= len(e.zones) {
+	if z == 0 || uint64(z) >= uint64(len(e.zones)) {
 		return "", false
 	}
 	return e.zones[z].id, true
