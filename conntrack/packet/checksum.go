@@ -16,7 +16,7 @@ func ChecksumIPv4(b []byte) bool {
 	if header < header4 || header > len(b) {
 		return false
 	}
-	return fold16(sum(b[:header], 0)) == 0xffff
+	return Fold(Sum(b[:header], 0)) == 0xffff
 }
 
 // Checksum reports whether the checksum of the transport header in b is right,
@@ -39,7 +39,7 @@ func (p *Packet) Checksum(b []byte) bool {
 	d := b[p.L4:p.Length]
 	switch p.Tuple.Proto {
 	case ProtoTCP, ProtoICMPv6:
-		return fold16(sum(d, p.pseudo(len(d)))) == 0xffff
+		return Fold(Sum(d, p.pseudo(len(d)))) == 0xffff
 	case ProtoUDP:
 		n := int(binary.BigEndian.Uint16(d[4:]))
 		if n > len(d) { // Decode refuses it
@@ -48,9 +48,9 @@ func (p *Packet) Checksum(b []byte) bool {
 		if d[6] == 0 && d[7] == 0 {
 			return p.Tuple.Family == 4
 		}
-		return fold16(sum(d[:n], p.pseudo(n))) == 0xffff
+		return Fold(Sum(d[:n], p.pseudo(n))) == 0xffff
 	case ProtoICMP:
-		return fold16(sum(d, 0)) == 0xffff
+		return Fold(Sum(d, 0)) == 0xffff
 	case ProtoSCTP:
 		return crc32c(d)
 	}
@@ -72,10 +72,12 @@ func (p *Packet) pseudo(n int) uint64 {
 	return acc
 }
 
-// sum adds b, as big-endian words of 16 bits, to a sum that was begun, 8 bytes
-// at a time with the carry brought round: the order of words and their width do
-// not matter to a sum of ones' complements (RFC 1071 2).
-func sum(b []byte, acc uint64) uint64 {
+// Sum adds b, as big-endian words of 16 bits, to a sum that was begun with 0 or
+// by Sum (RFC 1071). Only the last part of a sum may have an odd length. Fold
+// makes a checksum of it.
+func Sum(b []byte, acc uint64) uint64 {
+	// 8 bytes at a time with the carry brought round: the order of words and
+	// their width do not matter to a sum of ones' complements (RFC 1071 2).
 	be := binary.BigEndian
 	var carry uint64
 	for len(b) >= 64 {
@@ -104,8 +106,9 @@ func sum(b []byte, acc uint64) uint64 {
 	return acc + carry
 }
 
-// fold16 brings a sum down to 16 bits.
-func fold16(acc uint64) uint16 {
+// Fold brings a sum down to 16 bits. Its complement is the Internet checksum; over
+// bytes that contain a right one it is 0xffff.
+func Fold(acc uint64) uint16 {
 	acc = acc>>32 + acc&0xffffffff
 	acc = acc>>32 + acc&0xffffffff
 	acc = acc>>16 + acc&0xffff

@@ -3,6 +3,8 @@ package tun
 import (
 	"fmt"
 	"testing"
+
+	"example.com/secgroup/conntrack/packet"
 )
 
 // BenchmarkFilterRead is a Read of a batch through a Filter, on a device that
@@ -85,7 +87,7 @@ func BenchmarkChecksum(b *testing.B) {
 			data := pattern(n)
 			b.SetBytes(int64(n))
 			for b.Loop() {
-				_ = fold(sum(data, 0))
+				_ = packet.Fold(packet.Sum(data, 0))
 			}
 		})
 	}

@@ -139,7 +139,7 @@ func (f *frame) mayFragment() bool { return f.known && f.p.Tuple.Family == 4 && 
 func (f *frame) complete() {
 	if f.h.flags&needsChecksum != 0 {
 		start, at := int(f.h.start), int(f.h.start)+int(f.h.csumAt)
-		putChecksum(f.pkt[at:], sum(f.pkt[start:], 0)) // the field holds the sum of the pseudo header
+		putChecksum(f.pkt[at:], packet.Sum(f.pkt[start:], 0)) // the field holds the sum of the pseudo header
 	}
 	f.h = header{}
 }

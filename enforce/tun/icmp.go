@@ -97,7 +97,7 @@ func reset(dst, pkt []byte, p *packet.Packet) int {
 		binary.BigEndian.PutUint32(t[8:], p.Seq+length)
 		t[13] |= packet.ACK
 	}
-	putChecksum(t[16:], sum(t, pseudo(dst, packet.ProtoTCP, len(t))))
+	putChecksum(t[16:], packet.Sum(t, pseudo(dst, packet.ProtoTCP, len(t))))
 	return len(dst)
 }
 
@@ -112,7 +112,7 @@ func icmp4(dst, pkt []byte, code uint8, mtu uint16) int {
 	m[0], m[1] = unreachable, code
 	binary.BigEndian.PutUint16(m[6:], mtu)
 	copy(m[8:], pkt)
-	putChecksum(m[2:], sum(m, 0))
+	putChecksum(m[2:], packet.Sum(m, 0))
 	return len(dst)
 }
 
@@ -124,6 +124,6 @@ func icmp6(dst, pkt []byte, typ, code uint8, mtu uint32) int {
 	m[0], m[1], m[2], m[3] = typ, code, 0, 0
 	binary.BigEndian.PutUint32(m[4:], mtu)
 	copy(m[8:], pkt)
-	putChecksum(m[2:], sum(m, pseudo(dst, packet.ProtoICMPv6, len(m))))
+	putChecksum(m[2:], packet.Sum(m, pseudo(dst, packet.ProtoICMPv6, len(m))))
 	return len(dst)
 }

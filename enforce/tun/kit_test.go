@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"example.com/secgroup/compile"
+	"example.com/secgroup/conntrack/packet"
 	"example.com/secgroup/enforce"
 	"example.com/secgroup/sg"
 	"example.com/secgroup/sg/dialect/strict"
@@ -144,7 +145,7 @@ func partial(pkt []byte) header {
 	if proto == uint8(layers.IPProtocolTCP) {
 		h.csumAt = 16
 	}
-	binary.BigEndian.PutUint16(pkt[l4+int(h.csumAt):], fold(pseudo(pkt, proto, len(pkt)-l4)))
+	binary.BigEndian.PutUint16(pkt[l4+int(h.csumAt):], packet.Fold(pseudo(pkt, proto, len(pkt)-l4)))
 	return h
 }
 

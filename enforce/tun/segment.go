@@ -56,7 +56,7 @@ func (s *segments) write(dst []byte) int {
 		binary.BigEndian.PutUint16(t[4:], uint16(len(t)))
 	}
 	t[at], t[at+1] = 0, 0
-	putChecksum(t[at:], sum(t, pseudo(dst, f.p.Tuple.Proto, len(t))))
+	putChecksum(t[at:], packet.Sum(t, pseudo(dst, f.p.Tuple.Proto, len(t))))
 	s.next += int(f.h.size)
 	s.n++
 	return n

@@ -97,7 +97,7 @@ func TestCompleteProperty(t *testing.T) {
 func TestChecksumProperty(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		b := rapid.SliceOfN(rapid.SampledFrom([]byte{0, 1, 0x80, 0xfe, 0xff}), 0, 300).Draw(t, "b")
-		require.Equal(t, slowSum(b), fold(sum(b, 0)))
+		require.Equal(t, slowSum(b), packet.Fold(packet.Sum(b, 0)))
 	})
 }
 
@@ -108,8 +108,8 @@ func TestChecksumCarry(t *testing.T) {
 		for i := range b {
 			b[i] = 0xff
 		}
-		require.Equal(t, slowSum(b), fold(sum(b, 0)), "%d", n)
-		require.Equal(t, slowSum(append(b, 0xff)[:n&^1]), fold(sum(b[:n&^1], 0)))
+		require.Equal(t, slowSum(b), packet.Fold(packet.Sum(b, 0)), "%d", n)
+		require.Equal(t, slowSum(append(b, 0xff)[:n&^1]), packet.Fold(packet.Sum(b[:n&^1], 0)))
 	}
 	// The zero checksum is written as 0xffff.
 	var b [2]byte
