@@ -84,7 +84,11 @@ func (s *shard) follow(now uint32, e *entry, id, w uint32, from Side, p *packet.
 	if id&numberTCP != 0 {
 		if te := s.atTCP(id); !p.Fragment && te.follow(d, p) {
 			e.packets[Original] &^= heldBit // it expires no sooner than before
-		} else if o = s.followTCP(now, te, id, d, p, held); o == refused || o == reopens {
+		} else if held && !e.status().closed() {
+			conn := s.conn(e, id, w, Established, d)
+			e.unlock(w)
+			return conn, moved
+		} else if o = s.followTCP(now, te, id, d, p); o == refused || o == reopens {
 			e.unlock(w)
 			if o == refused {
 				s.invalid.Add(1)
@@ -92,10 +96,6 @@ func (s *shard) follow(now uint32, e *entry, id, w uint32, from Side, p *packet.
 			}
 			s.found.Add(1)
 			return Conn{State: New, Opener: from}, o
-		} else if held {
-			conn := s.conn(e, id, w, Established, d)
-			e.unlock(w)
-			return conn, o
 		}
 		if d == Reply {
 			e.flags |= flagSeenReply
@@ -119,15 +119,14 @@ func opens(p *packet.Packet) bool {
 	return p.Tuple.Proto == packet.ProtoTCP && segmentOf(p.Flags) == segSyn
 }
 
-// followTCP moves e on by any segment; held, it only says what would become of
-// it.
-func (s *shard) followTCP(now uint32, e *tcpEntry, id uint32, d Dir, p *packet.Packet, held bool) outcome {
+// followTCP moves e on by any segment.
+func (s *shard) followTCP(now uint32, e *tcpEntry, id uint32, d Dir, p *packet.Packet) outcome {
 	var c tcpConn
 	e.load(&c)
 	expiry, idle := s.expiry(&e.entry, id), s.table.idle.of(&e.entry)
 	liberal := s.table.liberal || s.locals.at(e.local).liberal()
 	o := c.tcp(&c.window, d, p, liberal)
-	if o == refused || o == reopens || held {
+	if o == refused || o == reopens {
 		return o // nothing has changed
 	}
 	e.store(&c)

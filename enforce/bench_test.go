@@ -119,6 +119,7 @@ func BenchmarkServed(b *testing.B) {
 		}
 		run("tcp", ir.ReasonEstablished, tcp(client, service, "A"),
 			tcp(client, service, "S"), tcp(service, client, "SA"), tcp(client, service, "A"))
+		run("syn again", ir.ReasonEstablished, tcp(client, service, "S"), tcp(client, service, "S"))
 		run("udp", ir.ReasonEstablished, udp(client, dns, 64), udp(client, dns, 64), udp(dns, client, 64))
 		run("denied", ir.ReasonNoRule, tcp(client, at(f.local, "22"), "S"))
 		b.Run("new/"+f.name, func(b *testing.B) {

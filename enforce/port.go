@@ -264,7 +264,9 @@ func (p *Port) known(st *portState, now conntrack.Time, d sg.Direction, pkt *pac
 			return v, true
 		}
 	}
-	p.remark(st, c, v.Rule, pkt)
+	if c.Epoch != st.gen.epoch || ir.RuleNum(c.Mark) != v.Rule {
+		p.remark(st, c, v.Rule, pkt)
+	}
 	return v, true
 }
 
