@@ -244,3 +244,70 @@ func TestFragmentContent(t *testing.T) {
 		}
 	})
 }
+
+// A first fragment that was reserved gets the verdict that it would have got
+// without, and nothing of its datagram has one before.
+func TestReserveFragment(t *testing.T) {
+	t.Run("order", func(t *testing.T) {
+		for _, accept := range []bool{false, true} {
+			tb := NewTable(Options{})
+			first, rest := piece(1, 0, 64, true), piece(1, 64, 70, false)
+			require.False(t, tb.ReserveFragment(0, 0, Local, rest, nil), "nothing is reserved")
+			require.True(t, tb.ReserveFragment(0, 0, Local, first, nil))
+			require.True(t, tb.ReserveFragment(0, 0, Local, first, nil), "twice")
+			v, _ := tb.TrackFragment(0, 0, Local, rest)
+			require.Equal(t, FragUnknown, v)
+			want := map[bool]FragVerdict{false: FragDrop, true: FragAccept}[accept]
+			require.Equal(t, want, tb.CommitFragment(0, 0, Local, first, nil, accept, 3))
+			v, m := tb.TrackFragment(0, 0, Local, rest)
+			require.Equal(t, want, v)
+			require.Equal(t, map[bool]Mark{true: 3}[accept], m)
+			require.Equal(t, accept, tb.ReserveFragment(0, 0, Local, first, nil), "a duplicate")
+		}
+	})
+	t.Run("kept", func(t *testing.T) {
+		tb := NewTable(Options{})
+		require.True(t, tb.ReserveFragment(0, 0, Local, piece(1, 0, 64, true), nil))
+		require.True(t, tb.ReserveFragment(0, 0, Local, piece(1, 64, 128, true), nil))
+		require.True(t, tb.ReserveFragment(0, 0, Local, piece(1, 64, 128, true), nil), "a duplicate")
+		require.False(t, tb.ReserveFragment(0, 0, Local, piece(1, 120, 136, true), nil))
+		require.Equal(t, FragOverlap, tb.CommitFragment(0, 0, Local, piece(1, 0, 64, true), nil, true, 0))
+	})
+	t.Run("no room", func(t *testing.T) {
+		tb := NewTable(Options{MaxFragments: 1})
+		require.True(t, tb.ReserveFragment(0, 0, Local, piece(1, 0, 64, true), nil))
+		require.False(t, tb.ReserveFragment(0, 0, Local, piece(2, 0, 64, true), nil), "what waits for its verdict stays")
+		require.Equal(t, FragAccept, tb.CommitFragment(0, 0, Local, piece(1, 0, 64, true), nil, true, 0))
+	})
+	t.Run("whole", func(t *testing.T) {
+		require.True(t, NewTable(Options{}).ReserveFragment(0, 0, Local, &packet.Packet{}, nil))
+	})
+	rapid.Check(t, func(t *rapid.T) {
+		plain, reserved := NewTable(Options{MaxFragments: 3}), NewTable(Options{MaxFragments: 3})
+		now := Time(0)
+		for range rapid.IntRange(1, 30).Draw(t, "n") {
+			now += Time(rapid.SampledFrom([]int64{0, 0, 0, 1, 70}).Draw(t, "pause")) * second
+			from := 8 * rapid.IntRange(0, 3).Draw(t, "from")
+			p := piece(uint32(rapid.IntRange(1, 4).Draw(t, "id")), from, from+8*rapid.IntRange(1, 3).Draw(t, "size"), true)
+			p.MoreFrags = from == 0 || rapid.Bool().Draw(t, "more")
+			p.Tuple.DstPort = uint16(rapid.IntRange(1, 2).Draw(t, "port"))
+			if p.Trailing() {
+				p.Tuple.DstPort = 0
+				v, m := plain.TrackFragment(now, 0, Local, p)
+				if w, n := reserved.TrackFragment(now, 0, Local, p); v != w || m != n {
+					t.Fatalf("%v %v, not %v %v", w, n, v, m)
+				}
+				continue
+			}
+			accept := rapid.Bool().Draw(t, "accept")
+			takes := reserved.ReserveFragment(now, 0, Local, p, nil)
+			v, w := plain.CommitFragment(now, 0, Local, p, nil, accept, 1), reserved.CommitFragment(now, 0, Local, p, nil, accept, 1)
+			if v != w {
+				t.Fatalf("%v, not %v", w, v)
+			}
+			if accept && takes != (w == FragAccept) {
+				t.Fatalf("reserved: %v, then %v", takes, w)
+			}
+		}
+	})
+}
