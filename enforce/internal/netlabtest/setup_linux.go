@@ -240,6 +240,12 @@ func setupRoutes(c Config, wires []wire) error {
 	}
 	for _, a := range own {
 		fmt.Fprintf(&routes, "addr add %v dev lo\n", a)
+		if a.Addr().Is6() {
+			// The kernel makes the route of an IPv6 address later, from a work
+			// queue (addrconf.c: addrconf_dad_work): on a busy machine after the
+			// first packets.
+			fmt.Fprintf(&routes, "route replace local %v dev lo table local\n", a.Addr())
+		}
 	}
 	if len(vpcs) > 1 {
 		for _, vpc := range slices.Sorted(maps.Keys(vpcs)) {
