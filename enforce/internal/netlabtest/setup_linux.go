@@ -142,11 +142,16 @@ func router() []sysctl {
 }
 
 func tracking() []sysctl {
-	return []sysctl{
+	out := []sysctl{
 		{"net/netfilter/nf_conntrack_tcp_loose", "0", false},
 		{"net/netfilter/nf_conntrack_tcp_be_liberal", "0", false},
 		{"net/netfilter/nf_conntrack_checksum", "1", false},
 	}
+	// On a busy machine ten seconds, or half a minute, are soon over.
+	for _, of := range []string{"udp_timeout", "icmp_timeout", "icmpv6_timeout", "tcp_timeout_close", "tcp_timeout_last_ack"} {
+		out = append(out, sysctl{"net/netfilter/nf_conntrack_" + of, "3600", false})
+	}
+	return out
 }
 
 // write sets kernel parameters of the calling thread's namespace.
