@@ -53,6 +53,8 @@ func touchedBy(done []policy.Change) *touched {
 		switch c := c.(type) {
 		case policy.PutGroup:
 			t.groups.add(c.Group.ID)
+		case policy.EditGroup:
+			t.groups.add(c.ID)
 		case policy.DeleteGroup:
 			t.groups.add(c.ID)
 		case policy.PutSet:

@@ -178,6 +178,24 @@ func (m *Map[K, V]) All() iter.Seq2[K, V] {
 	}
 }
 
+// Tail yields the last n keys, or all if there are fewer, in order.
+func (m *Map[K, V]) Tail(n int) iter.Seq2[K, V] {
+	return func(yield func(K, V) bool) {
+		b := len(m.blocks)
+		for ; b > 0 && n > 0; b-- {
+			n -= len(m.blocks[b-1].keys)
+		}
+		for skip := max(0, -n); b < len(m.blocks); b, skip = b+1, 0 {
+			blk := m.blocks[b]
+			for i := skip; i < len(blk.keys); i++ {
+				if !yield(blk.keys[i], blk.vals[i]) {
+					return
+				}
+			}
+		}
+	}
+}
+
 // From yields the keys that are not below k, in order.
 func (m *Map[K, V]) From(k K) iter.Seq2[K, V] {
 	return func(yield func(K, V) bool) {

@@ -54,6 +54,14 @@ func TestModel(t *testing.T) {
 		for _, p := range pairs {
 			require.Equal(t, len(p.model), p.m.Len())
 			want := slices.Sorted(maps.Keys(p.model))
+			for _, n := range []int{0, 1, 255, 256, 257, len(want), len(want) + 1} {
+				var tail []int
+				for k, v := range p.m.Tail(n) {
+					tail = append(tail, k)
+					require.Equal(t, p.model[k], v)
+				}
+				require.True(t, slices.Equal(want[max(0, len(want)-n):], tail), "%d of %d", n, len(want))
+			}
 			var got []int
 			for k, v := range p.m.All() {
 				got = append(got, k)
