@@ -20,7 +20,7 @@ type state struct {
 	data ir.Data
 	step *ir.Step // what the current advance touches
 
-	rules    map[ir.Rule]*numbered // by content, Num zero
+	platform map[ir.Rule]*numbered // by content, Num zero
 	lastRule ir.RuleNum
 	garbage  []ir.RuleNum // rules that the current advance has replaced
 
@@ -89,7 +89,7 @@ func newState(rules int) *state {
 		registries: registries,
 		chains:     chains.NewSet(registries[0], registries[1]),
 		data:       ir.NewData(),
-		rules:      make(map[ir.Rule]*numbered, rules),
+		platform:   map[ir.Rule]*numbered{},
 		selectors:  make(map[selectorKey]*selector, rules),
 		byNum:      make(map[ir.SelectorNum]*selector, rules),
 		bySet:      map[sg.SetID]map[sg.VPCID]*selector{},
@@ -138,7 +138,7 @@ func (s *state) advance(cur, next *policy.Snapshot, prev *ir.Program, t *touched
 		}
 	}
 	for _, id := range t.groups.order {
-		s.relowerGroup(next, id, t.profile || stale[id])
+		s.relowerGroup(cur, next, id, t.rules[id], t.profile || stale[id])
 	}
 	revoked := s.members(cur, next, t)
 
@@ -159,8 +159,9 @@ func (s *state) advance(cur, next *policy.Snapshot, prev *ir.Program, t *touched
 	for _, id := range t.interfaces.order {
 		s.bind(next, id, t.reborn[id])
 	}
+	slices.Sort(s.garbage)
 	for _, n := range s.garbage {
-		s.releaseRule(next, n)
+		s.dropRule(next, n)
 	}
 	s.garbage = nil
 	for _, sel := range s.fresh {
@@ -217,51 +218,60 @@ func (s *state) settle() {
 	}
 }
 
-// rule returns the number of r, the same as long as it is in use anywhere.
-func (s *state) rule(r ir.Rule) ir.RuleNum {
-	r.Num = 0
-	n := s.rules[r]
+// newRule numbers r, whose peer is sel, nil for any.
+func (s *state) newRule(r *ir.Rule, sel *selector) ir.RuleNum {
+	s.lastRule++
+	r.Num = s.lastRule
+	s.data.Rules.Set(r.Num, *r)
+	s.step.Rule(r.Num)
+	if sel != nil {
+		sel.uses++
+	}
+	return r.Num
+}
+
+func (s *state) dropRule(next *policy.Snapshot, num ir.RuleNum) {
+	r, _ := s.data.Rules.Get(num)
+	s.data.Rules.Delete(num)
+	s.step.Rule(num)
+	if r.Peer == ir.Any {
+		return
+	}
+	sel := s.byNum[r.Peer]
+	if sel.uses--; sel.uses == 0 {
+		s.dropSelector(next, sel)
+	}
+}
+
+// platformRule returns the number of a platform rule, the same as long as it
+// is in use by any policy.
+func (s *state) platformRule(r *ir.Rule, sel *selector) ir.RuleNum {
+	n := s.platform[*r]
 	if n == nil {
-		s.lastRule++
-		n = &numbered{num: s.lastRule}
-		s.rules[r] = n
-		numberedRule := r
-		numberedRule.Num = n.num
-		s.data.Rules.Set(n.num, numberedRule)
-		s.step.Rule(n.num)
-		if sel := s.byNum[r.Peer]; sel != nil {
-			sel.uses++
-		}
+		key := *r
+		n = &numbered{num: s.newRule(r, sel)}
+		s.platform[key] = n
 	}
 	n.uses++
 	return n.num
 }
 
-func (s *state) releaseRule(next *policy.Snapshot, num ir.RuleNum) {
+func (s *state) releasePlatform(next *policy.Snapshot, num ir.RuleNum) {
 	r, _ := s.data.Rules.Get(num)
 	r.Num = 0
-	n := s.rules[r]
-	if n.uses--; n.uses > 0 {
-		return
-	}
-	delete(s.rules, r)
-	s.data.Rules.Delete(num)
-	s.step.Rule(num)
-	if sel := s.byNum[r.Peer]; sel != nil {
-		if sel.uses--; sel.uses == 0 {
-			s.dropSelector(next, sel)
-		}
+	n := s.platform[r]
+	if n.uses--; n.uses == 0 {
+		delete(s.platform, r)
+		s.dropRule(next, num)
 	}
 }
 
-// selector returns the number of peer in a VPC, made and filled on first use.
-func (s *state) selector(next *policy.Snapshot, id sg.VPCID, peer sg.Peer) ir.SelectorNum {
-	if peer.IsAny() {
-		return ir.Any
-	}
+// selector returns what stands for peer, which is not any, in a VPC, made and
+// filled on first use.
+func (s *state) selector(next *policy.Snapshot, id sg.VPCID, peer sg.Peer) *selector {
 	k := selectorKey{id, peer}
 	if sel := s.selectors[k]; sel != nil {
-		return sel.num
+		return sel
 	}
 	s.lastSelector++
 	sel := &selector{selectorKey: k, num: s.lastSelector, fresh: true}
@@ -279,7 +289,7 @@ func (s *state) selector(next *policy.Snapshot, id sg.VPCID, peer sg.Peer) ir.Se
 	v := s.vpc(id)
 	v.uses++
 	s.change(next, v, sel, 1)
-	return sel.num
+	return sel
 }
 
 // dropSelector takes back what selector did. Members are up to date by then,
