@@ -59,11 +59,8 @@ func (s *state) build(next *policy.Snapshot, p *boundPolicy) {
 	s.step.Policy(p.num)
 }
 
-// known returns a rule in use.
-func (s *state) known(n ir.RuleNum) *ir.Rule {
-	r, _ := s.data.Rules.Get(n)
-	return &r
-}
+// known returns a rule in use. It is valid until rules are made or dropped.
+func (s *state) known(n ir.RuleNum) *ir.Rule { return s.data.Rules.Ref(n) }
 
 func (s *state) chain(next *policy.Snapshot, p *boundPolicy, d sg.Direction) ir.Chain {
 	profile := next.Profile()

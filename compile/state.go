@@ -2,6 +2,7 @@ package compile
 
 import (
 	"cmp"
+	"encoding/binary"
 	"maps"
 	"net/netip"
 	"slices"
@@ -24,10 +25,10 @@ type state struct {
 	lastRule ir.RuleNum
 	garbage  []ir.RuleNum // rules that the current advance has replaced
 
-	selectors    map[selectorKey]*selector
-	byNum        map[ir.SelectorNum]*selector
 	bySet        map[sg.SetID]map[sg.VPCID]*selector
 	fresh        []*selector // made by the current advance
+	selectors    []selector  // to be used
+	room         int         // for how many rules the first VPC makes room
 	lastSelector ir.SelectorNum
 
 	groups   map[groupKey]*group
@@ -56,24 +57,43 @@ type numbered struct {
 	uses int
 }
 
-type selectorKey struct {
-	vpc  sg.VPCID
-	peer sg.Peer
+type selector struct {
+	vpc   *vpc
+	peer  sg.Peer
+	num   ir.SelectorNum
+	uses  int32
+	fresh bool // made by the current advance: filled from the next snapshot already
 }
 
-type selector struct {
-	selectorKey
-	num   ir.SelectorNum
-	uses  int
-	fresh bool // made by the current advance: filled from the next snapshot already
+// cidrKey is a prefix that a rule names: IPv4 addresses are low.
+type cidrKey struct{ high, low, bits uint64 }
+
+func keyOf(p netip.Prefix) cidrKey {
+	b := p.Addr().As16()
+	k := cidrKey{binary.BigEndian.Uint64(b[:8]), binary.BigEndian.Uint64(b[8:]), uint64(p.Bits())}
+	if p.Addr().Is4() { // no prefix of IPv6 is as long
+		k.bits += 1 << 8
+	}
+	return k
 }
 
 // vpc is one routing domain.
 type vpc struct {
+	id     sg.VPCID
 	num    uint16
+	cidrs  map[cidrKey]*selector
+	named  map[sg.Peer]*selector // groups and sets
 	uses   int               // interfaces and selectors
 	spaces [2]*classes.Space // of IPv4 and IPv6
 	dirty  bool              // the spaces have changed since they were published
+}
+
+// known returns what stands for peer, nil if there is nothing.
+func (v *vpc) known(peer sg.Peer) *selector {
+	if p, ok := peer.CIDR(); ok {
+		return v.cidrs[keyOf(p)]
+	}
+	return v.named[peer]
 }
 
 // space returns the space that p is in.
@@ -90,8 +110,7 @@ func newState(rules int) *state {
 		chains:     chains.NewSet(registries[0], registries[1]),
 		data:       ir.NewData(),
 		platform:   map[ir.Rule]*numbered{},
-		selectors:  make(map[selectorKey]*selector, rules),
-		byNum:      make(map[ir.SelectorNum]*selector, rules),
+		room:       rules,
 		bySet:      map[sg.SetID]map[sg.VPCID]*selector{},
 		groups:     map[groupKey]*group{},
 		policies:   map[string]*boundPolicy{},
@@ -237,7 +256,8 @@ func (s *state) dropRule(next *policy.Snapshot, num ir.RuleNum) {
 	if r.Peer == ir.Any {
 		return
 	}
-	sel := s.byNum[r.Peer]
+	is := s.data.Selectors.Ref(r.Peer)
+	sel := s.vpcs[is.VPC].known(is.Peer)
 	if sel.uses--; sel.uses == 0 {
 		s.dropSelector(next, sel)
 	}
@@ -269,15 +289,23 @@ func (s *state) releasePlatform(next *policy.Snapshot, num ir.RuleNum) {
 // selector returns what stands for peer, which is not any, in a VPC, made and
 // filled on first use.
 func (s *state) selector(next *policy.Snapshot, id sg.VPCID, peer sg.Peer) *selector {
-	k := selectorKey{id, peer}
-	if sel := s.selectors[k]; sel != nil {
+	v := s.vpc(id)
+	if sel := v.known(peer); sel != nil {
 		return sel
 	}
+	if len(s.selectors) == 0 {
+		s.selectors = make([]selector, 1+min(64, s.room/16))
+	}
+	sel := &s.selectors[0]
+	s.selectors = s.selectors[1:]
 	s.lastSelector++
-	sel := &selector{selectorKey: k, num: s.lastSelector, fresh: true}
+	*sel = selector{vpc: v, peer: peer, num: s.lastSelector, fresh: true}
 	s.fresh = append(s.fresh, sel)
-	s.selectors[k] = sel
-	s.byNum[sel.num] = sel
+	if p, ok := peer.CIDR(); ok {
+		v.cidrs[keyOf(p)] = sel
+	} else {
+		v.named[peer] = sel
+	}
 	s.data.Selectors.Set(sel.num, ir.Selector{Num: sel.num, VPC: id, Peer: peer})
 	s.step.Selector(sel.num)
 	if set, ok := peer.Set(); ok {
@@ -286,7 +314,6 @@ func (s *state) selector(next *policy.Snapshot, id sg.VPCID, peer sg.Peer) *sele
 		}
 		s.bySet[set][id] = sel
 	}
-	v := s.vpc(id)
 	v.uses++
 	s.change(next, v, sel, 1)
 	return sel
@@ -295,24 +322,28 @@ func (s *state) selector(next *policy.Snapshot, id sg.VPCID, peer sg.Peer) *sele
 // dropSelector takes back what selector did. Members are up to date by then,
 // so they are those of next.
 func (s *state) dropSelector(next *policy.Snapshot, sel *selector) {
-	s.change(next, s.vpcs[sel.vpc], sel, -1)
-	delete(s.selectors, sel.selectorKey)
-	delete(s.byNum, sel.num)
+	s.change(next, sel.vpc, sel, -1)
+	if p, ok := sel.peer.CIDR(); ok {
+		delete(sel.vpc.cidrs, keyOf(p))
+	} else {
+		delete(sel.vpc.named, sel.peer)
+	}
 	s.data.Selectors.Delete(sel.num)
 	s.step.Selector(sel.num)
 	if set, ok := sel.peer.Set(); ok {
-		delete(s.bySet[set], sel.vpc)
+		delete(s.bySet[set], sel.vpc.id)
 		if len(s.bySet[set]) == 0 {
 			delete(s.bySet, set)
 		}
 	}
-	s.releaseVPC(sel.vpc)
+	s.releaseVPC(sel.vpc.id)
 }
 
 func (s *state) vpc(id sg.VPCID) *vpc {
 	v := s.vpcs[id]
 	if v == nil {
-		v = &vpc{num: uint16(s.vpcNumbers.take() - 1)}
+		v = &vpc{id: id, num: uint16(s.vpcNumbers.take() - 1), cidrs: make(map[cidrKey]*selector, s.room), named: map[sg.Peer]*selector{}}
+		s.room = 0
 		for i, f := range []sg.Family{sg.IPv4, sg.IPv6} {
 			v.spaces[i] = classes.NewSpace(f, s.registries[i])
 		}
@@ -328,7 +359,7 @@ func (s *state) change(next *policy.Snapshot, v *vpc, sel *selector, n int) {
 	if p, ok := sel.peer.CIDR(); ok {
 		v.space(p).Change(p, sel.num, n)
 	} else if id, ok := sel.peer.Group(); ok {
-		for p := range (source{next}).Group(sel.vpc, id) {
+		for p := range (source{next}).Group(v.id, id) {
 			v.space(p).Change(p, sel.num, n)
 		}
 	} else if id, ok := sel.peer.Set(); ok {
@@ -383,7 +414,11 @@ func (s *state) members(cur, next *policy.Snapshot, t *touched) (lost bool) {
 	}
 	iface := func(i *sg.Interface, n int) {
 		for _, g := range i.Groups {
-			sel := s.selectors[selectorKey{i.VPC, sg.PeerGroup(g)}]
+			v := s.vpcs[i.VPC]
+			if v == nil {
+				return
+			}
+			sel := v.known(sg.PeerGroup(g))
 			for _, p := range i.Addrs {
 				note(sel, p, n)
 			}
@@ -439,7 +474,7 @@ func (s *state) members(cur, next *policy.Snapshot, t *touched) (lost bool) {
 		if n == 0 {
 			continue
 		}
-		v := s.vpcs[m.sel.vpc]
+		v := m.sel.vpc
 		space := v.space(m.p)
 		had := space.Count(m.p, m.sel.num)
 		space.Change(m.p, m.sel.num, n)

@@ -88,6 +88,16 @@ func (m *Map[K, V]) Get(k K) (v V, ok bool) {
 	return m.blocks[b].vals[i], true
 }
 
+// Ref returns where the value of k is, nil if there is none. It is only to be
+// read, and only until the next write to the map.
+func (m *Map[K, V]) Ref(k K) *V {
+	b, i, ok := m.find(k)
+	if !ok {
+		return nil
+	}
+	return &m.blocks[b].vals[i]
+}
+
 // own returns block b, copied first if another map may refer to it.
 func (m *Map[K, V]) own(b int) *block[K, V] {
 	blk := m.blocks[b]

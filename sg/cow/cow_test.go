@@ -73,6 +73,11 @@ func TestModel(t *testing.T) {
 			w, has := p.model[at]
 			require.Equal(t, has, ok)
 			require.Equal(t, w, v)
+			if ref := p.m.Ref(at); ok {
+				require.Equal(t, w, *ref)
+			} else {
+				require.Nil(t, ref)
+			}
 			i, _ := slices.BinarySearch(want, at)
 			got = nil
 			for k := range p.m.From(at) {

@@ -159,6 +159,9 @@ func (s *Set) build(c *Chain, is *ir.Chain, get func(ir.RuleNum) *ir.Rule) {
 	c.rules = slices.Clone(is.Rules)
 	c.peers, c.slots = make([]ir.SelectorNum, n), make([]uint32, n)
 	c.order = make(services.Order, 1, n+1+n/8)
+	if len(s.users) == 0 {
+		s.users = make(map[ir.SelectorNum][]*Chain, n)
+	}
 	rules := make([]rule, n)
 	for i, num := range is.Rules {
 		r := get(num)
