@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -15,33 +14,39 @@ import (
 )
 
 // judge runs tests against the first o.n mutants that compile, and prints the
-// survivors.
-func judge(ctx context.Context, w io.Writer, o options, tests []string, list []mutant) (t tally, err error) {
-	dir, err := os.MkdirTemp("", "mutate")
+// survivors. Each mutant is judged by the tests of its own package, unless o
+// names others.
+func judge(ctx context.Context, w io.Writer, o options, list []mutant) (t tally, err error) {
+	work, err := os.MkdirTemp("", "mutate")
 	if err != nil {
 		return t, err
 	}
-	defer os.RemoveAll(dir)
+	defer os.RemoveAll(work)
+	suites := map[string]*suite{}
 	started := time.Now()
 	for _, m := range list {
 		if o.n > 0 && t.killed+t.survived >= o.n {
 			break
 		}
-		switch fate, err := try(ctx, dir, o.limit, tests, m); {
-		case err != nil:
+		var tests []*suite
+		for _, pkg := range o.suitesOf(m) {
+			if suites[pkg] == nil {
+				if suites[pkg], err = newSuite(ctx, work, pkg, o.limit); err != nil {
+					return t, err
+				}
+				fmt.Fprintf(os.Stderr, "%s: at most %s\n", pkg, suites[pkg].limit.Round(time.Second))
+			}
+			tests = append(tests, suites[pkg])
+		}
+		fate, err := try(ctx, work, tests, m)
+		if err != nil {
 			return t, err
-		case fate == invalid:
-			t.invalid++
-			continue
-		case fate == survived:
-			t.survived++
+		}
+		t.count(fate)
+		if fate == survived {
 			fmt.Fprintf(w, "survived %s\n", m)
-		default:
-			t.killed++
 		}
-		if n := t.killed + t.survived; n%10 == 0 {
-			fmt.Fprintf(os.Stderr, "%d mutants in %s, %d survived\n", n, time.Since(started).Round(time.Second), t.survived)
-		}
+		fmt.Fprintf(os.Stderr, "%s %s: %s (%s)\n", time.Since(started).Round(time.Second), fate, m, t)
 	}
 	return t, nil
 }
@@ -49,13 +54,19 @@ func judge(ctx context.Context, w io.Writer, o options, tests []string, list []m
 type fate int
 
 const (
-	invalid fate = iota
-	survived
-	killed
+	invalid  fate = iota // does not compile
+	survived             // all tests pass
+	killed               // a test fails
+	late                 // killed too: the tests do not end
 )
 
+// String returns the fate in a word or two.
+func (f fate) String() string {
+	return [...]string{"invalid", "survived", "killed", "killed late"}[f]
+}
+
 // try runs the tests against one mutant, until one fails.
-func try(ctx context.Context, dir string, limit time.Duration, tests []string, m mutant) (fate, error) {
+func try(ctx context.Context, work string, tests []*suite, m mutant) (fate, error) {
 	src, err := os.ReadFile(m.file)
 	if err != nil {
 		return invalid, err
@@ -65,7 +76,7 @@ func try(ctx context.Context, dir string, limit time.Duration, tests []string, m
 	if err != nil {
 		return invalid, err
 	}
-	mutated, overlay := filepath.Join(dir, "mutant.go"), filepath.Join(dir, "overlay.json")
+	mutated, overlay := filepath.Join(work, "mutant.go"), filepath.Join(work, "overlay.json")
 	if err := os.WriteFile(mutated, code, 0o600); err != nil {
 		return invalid, err
 	}
@@ -76,32 +87,26 @@ func try(ctx context.Context, dir string, limit time.Duration, tests []string, m
 	if err := os.WriteFile(overlay, list, 0o600); err != nil {
 		return invalid, err
 	}
-	if _, err := goTool(ctx, limit, "build", "-overlay="+overlay, "./"+filepath.Dir(m.file)); err != nil {
-		return invalid, ctx.Err()
-	}
-	for _, pkg := range tests {
-		out, err := goTool(ctx, limit, "test", "-short", "-failfast", "-vet=off", "-count=1",
-			"-timeout="+limit.String(), "-overlay="+overlay, pkg)
+	for _, s := range tests {
 		var exit *exec.ExitError
-		switch {
-		case err == nil:
-			continue
-		case ctx.Err() != nil || !errors.As(err, &exit):
-			return invalid, errors.Join(ctx.Err(), err)
-		case bytes.Contains(out, []byte("[build failed]")):
-			return invalid, nil // an unused import or variable that only the tests' build sees
+		switch err := s.build(ctx, overlay); {
+		case ctx.Err() != nil:
+			return invalid, ctx.Err()
+		case errors.As(err, &exit):
+			return invalid, nil
+		case err != nil:
+			return invalid, err
 		}
-		return killed, nil
+		switch _, err := s.run(ctx); {
+		case ctx.Err() != nil:
+			return invalid, ctx.Err()
+		case err == errLate:
+			return late, nil
+		case errors.As(err, &exit):
+			return killed, nil
+		case err != nil:
+			return invalid, err
+		}
 	}
 	return survived, nil
-}
-
-// goTool runs the go command, for twice the time that a test may take: building
-// counts too.
-func goTool(ctx context.Context, limit time.Duration, args ...string) (output []byte, err error) {
-	ctx, cancel := context.WithTimeout(ctx, 2*limit)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, "go", args...)
-	cmd.WaitDelay = time.Second
-	return cmd.CombinedOutput()
 }

@@ -78,7 +78,8 @@ func mutants(name string, src []byte) ([]mutant, error) {
 			out = append(out, mutant{name, a.Line, a.Offset, b.Offset, text, old})
 		}
 	}
-	ast.Inspect(f, func(n ast.Node) bool {
+	var visit func(n ast.Node) bool
+	visit = func(n ast.Node) bool {
 		switch n := n.(type) {
 		case *ast.GenDecl:
 			// Names of states and sizes of buffers: other values are as good.
@@ -121,10 +122,30 @@ func mutants(name string, src []byte) ([]mutant, error) {
 				op = "--"
 			}
 			replace(n.TokPos, n.TokPos+2, op)
+		case *ast.CallExpr:
+			if args := n.Args[:withoutHint(n)]; len(args) < len(n.Args) {
+				for _, a := range args {
+					ast.Inspect(a, visit)
+				}
+				return false
+			}
 		}
 		return true
-	})
+	}
+	ast.Inspect(f, visit)
 	return out, nil
+}
+
+// withoutHint returns how many arguments of a call say more than how much room
+// to make: all but the capacity of a slice or a map.
+func withoutHint(c *ast.CallExpr) int {
+	if id, ok := c.Fun.(*ast.Ident); !ok || id.Name != "make" || len(c.Args) == 0 {
+		return len(c.Args)
+	}
+	if _, ok := c.Args[0].(*ast.MapType); ok {
+		return 1
+	}
+	return min(len(c.Args), 2)
 }
 
 // removable reports whether s can be left out without breaking what is around

@@ -34,6 +34,8 @@ func (e fault) String() string { return "a" + "b" }
 type fault [8]int
 
 var errBad = errors.New("bad")
+
+func room() ([]int, map[int]int) { return make([]int, 3, 3+4), make(map[int]int, 5) }
 `
 
 func TestMutantsOfAFile(t *testing.T) {
@@ -59,7 +61,21 @@ func TestMutantsOfAFile(t *testing.T) {
 		"sample.go:12: n++ -> nothing",
 		"sample.go:12: ++ -> --",
 		"sample.go:13: false -> true",
+		"sample.go:22: 3 -> 4",
 	}, got)
+}
+
+// TestTestsMustPass: what fails without a mutant says nothing about one.
+func TestTestsMustPass(t *testing.T) {
+	t.Chdir(t.TempDir())
+	for name, text := range map[string]string{
+		"go.mod":         "module sample\n\ngo 1.26\n",
+		"sample.go":      "package sample\n\nfunc Less(a, b int) bool { return a < b }\n",
+		"sample_test.go": "package sample\n\nimport \"testing\"\n\nfunc TestLess(t *testing.T) { t.Fatal() }\n",
+	} {
+		require.NoError(t, os.WriteFile(name, []byte(text), 0o600))
+	}
+	require.ErrorContains(t, run(context.Background(), &bytes.Buffer{}, options{}, []string{"."}), "without a mutant")
 }
 
 // TestJudge: a good test kills what a bad one does not, and what does not
@@ -74,18 +90,20 @@ func TestJudge(t *testing.T) {
 	t.Chdir(dir)
 	for _, c := range []struct {
 		name, test string
+		limit      time.Duration
 		want       tally
 	}{
-		{"bad", "Less(1, 2)", tally{survived: 2, invalid: 1}},
-		{"one side", "if !Less(1, 2) { t.Fatal() }", tally{killed: 1, survived: 1, invalid: 1}},
-		{"good", "if !Less(1, 2) || Less(1, 1) { t.Fatal() }", tally{killed: 2, invalid: 1}},
+		{"bad", "Less(1, 2)", time.Minute, tally{survived: 2, invalid: 1}},
+		{"endless", "for !Less(1, 2) {}", 3 * time.Second, tally{killed: 1, late: 1, survived: 1, invalid: 1}},
+		{"one side", "if !Less(1, 2) { t.Fatal() }", time.Minute, tally{killed: 1, survived: 1, invalid: 1}},
+		{"good", "if !Less(1, 2) || Less(1, 1) { t.Fatal() }", 0, tally{killed: 2, invalid: 1}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			write("sample_test.go", "package sample\n\nimport \"testing\"\n\nfunc TestLess(t *testing.T) { "+c.test+" }\n")
 			list, err := find(".")
 			require.NoError(t, err)
 			var out bytes.Buffer
-			got, err := judge(context.Background(), &out, options{limit: time.Minute}, []string{"."}, list)
+			got, err := judge(context.Background(), &out, options{limit: c.limit}, list)
 			require.NoError(t, err)
 			require.Equal(t, c.want, got, out.String())
 		})
