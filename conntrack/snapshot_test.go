@@ -587,3 +587,33 @@ func TestRestoreHeldDeadline(t *testing.T) {
 	require.Equal(t, Invalid, g.Track(g.now, 0, Remote, far).State)
 	require.Equal(t, Established, to.Track(0, 0, Remote, far).State)
 }
+
+// Counters come back exactly, whichever of them are too large for an entry.
+func TestRestoreCounters(t *testing.T) {
+	g := newGate()
+	g.out(udp(inside+":1000", outside+":53"))
+	g.in(udp(outside+":53", inside+":1000"))
+	var r record
+	require.NoError(t, readSnapshot(bytes.NewReader(saved(t, g.Table, 0, SnapshotOptions{})), func(_ Zone, _ []byte, got *record) { r = *got }))
+	packets, octets := []uint64{1, 1<<24 - 1, 1 << 24, 1<<24 + 1, 1 << 40}, []uint64{0, 1<<32 - 1, 1 << 32, 1<<32 + 1, 1 << 50}
+	for _, p := range packets {
+		for _, b := range octets {
+			for d := range 2 {
+				r.packets, r.bytes = [2]uint64{3, 4}, [2]uint64{5, 6}
+				r.packets[d], r.bytes[d] = p, b
+				tb := NewTable(Options{MaxEntries: 16, Shards: 1, MaxFragments: 1})
+				_, err := tb.Restore(bytes.NewReader(reframe(1, r.append(appendZone(nil, 0, "")))), 0, RestoreOptions{})
+				require.NoError(t, err)
+				require.Zero(t, tb.Stats().Found, "this table has not seen them")
+				require.Equal(t, Established, tb.Track(0, 0, Remote, udp(outside+":53", inside+":1000")).State)
+				for e := range tb.All(0) {
+					require.Equal(t, [2]uint64{r.packets[0], r.packets[1] + 1}, e.Packets)
+					require.Equal(t, [2]uint64{r.bytes[0], r.bytes[1] + 100}, e.Bytes)
+				}
+				require.Equal(t, uint64(1), tb.Stats().Found)
+				require.Equal(t, 1, tb.Flush(0, 0))
+				require.Equal(t, uint64(1), tb.Stats().Found)
+			}
+		}
+	}
+}
