@@ -457,6 +457,7 @@ func propertySequence(rt *rapid.T) {
 		"flush": action(h.flush), "update": action(h.update), "sweep": action(h.sweep), "time": action(h.time),
 		"": h.check,
 	})
+	audit(rt, h.t)
 }
 
 // TestSequence compares the table with the model over random sequences.

@@ -112,6 +112,7 @@ func propertyRestart(rt *rapid.T) {
 		"restart": action(h.restart), "jump": action(h.jump),
 		"": h.check,
 	})
+	audit(rt, h.t)
 }
 
 // TestRestart compares a table that is replaced by another one, restored from
