@@ -2,53 +2,97 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"time"
 )
 
+// together is how many mutants one build has at most.
+const together = 120
+
 // judge runs tests against the first o.n mutants that compile, and prints the
-// survivors. Each mutant is judged by the tests of its own package, unless o
-// names others.
+// survivors. Each mutant is judged by the tests of its own package, and then by
+// those that o names.
 func judge(ctx context.Context, w io.Writer, o options, list []mutant) (t tally, err error) {
 	work, err := os.MkdirTemp("", "mutate")
 	if err != nil {
 		return t, err
 	}
 	defer os.RemoveAll(work)
-	suites := map[string]*suite{}
 	started := time.Now()
-	for _, m := range list {
-		if o.n > 0 && t.killed+t.survived >= o.n {
-			break
+	for dir := 0; len(list) > 0 && (o.n == 0 || t.killed+t.survived < o.n); dir++ {
+		most := together
+		if o.n > 0 {
+			most = min(most, o.n-t.killed-t.survived)
 		}
-		var tests []*suite
-		for _, pkg := range o.suitesOf(m) {
-			if suites[pkg] == nil {
-				if suites[pkg], err = newSuite(ctx, work, pkg, o.limit); err != nil {
-					return t, err
-				}
-				fmt.Fprintf(os.Stderr, "%s: at most %s\n", pkg, suites[pkg].limit.Round(time.Second))
+		most = min(most, len(list))
+		some := list[:most]
+		list = list[most:]
+		at := filepath.Join(work, fmt.Sprint(dir))
+		if err := os.Mkdir(at, 0o700); err != nil {
+			return t, err
+		}
+		err := judgeSome(ctx, at, o, some, func(m mutant, f fate) {
+			t.count(f)
+			if f == survived {
+				fmt.Fprintf(w, "survived %s\n", m)
 			}
-			tests = append(tests, suites[pkg])
-		}
-		fate, err := try(ctx, work, tests, m)
+			fmt.Fprintf(os.Stderr, "%s %s: %s (%s)\n", time.Since(started).Round(time.Second), f, m, t)
+		})
 		if err != nil {
 			return t, err
 		}
-		t.count(fate)
-		if fate == survived {
-			fmt.Fprintf(w, "survived %s\n", m)
+		if err := os.RemoveAll(at); err != nil {
+			return t, err
 		}
-		fmt.Fprintf(os.Stderr, "%s %s: %s (%s)\n", time.Since(started).Round(time.Second), fate, m, t)
 	}
 	return t, nil
+}
+
+// judgeSome judges mutants that are in one build.
+func judgeSome(ctx context.Context, work string, o options, list []mutant, tell func(mutant, fate)) error {
+	numbers := map[int]mutant{}
+	for i, m := range list {
+		numbers[i+1] = m
+	}
+	s, err := newSchema(work, numbers)
+	if err != nil {
+		return err
+	}
+	// All are built before the first runs: a mutant counts if it compiles in each.
+	suites := map[string]*suite{}
+	for i := range list {
+		for _, pkg := range o.suitesOf(list[i]) {
+			if _, ok := suites[pkg]; ok {
+				continue
+			}
+			if suites[pkg], err = newSuite(ctx, s, pkg, o.limit); err != nil {
+				return err
+			}
+			fmt.Fprintf(os.Stderr, "%s: at most %s\n", pkg, suites[pkg].limit.Round(time.Second))
+		}
+	}
+	for i, m := range list {
+		n := i + 1
+		if _, ok := s.numbers[n]; !ok {
+			tell(m, invalid)
+			continue
+		}
+		var tests []*suite
+		for _, pkg := range o.suitesOf(m) {
+			tests = append(tests, suites[pkg])
+		}
+		f, err := try(ctx, tests, n)
+		if err != nil {
+			return err
+		}
+		tell(m, f)
+	}
+	return nil
 }
 
 type fate int
@@ -66,38 +110,10 @@ func (f fate) String() string {
 }
 
 // try runs the tests against one mutant, until one fails.
-func try(ctx context.Context, work string, tests []*suite, m mutant) (fate, error) {
-	src, err := os.ReadFile(m.file)
-	if err != nil {
-		return invalid, err
-	}
-	code := slices.Concat(src[:m.from], []byte(m.text), src[m.to:])
-	original, err := filepath.Abs(m.file)
-	if err != nil {
-		return invalid, err
-	}
-	mutated, overlay := filepath.Join(work, "mutant.go"), filepath.Join(work, "overlay.json")
-	if err := os.WriteFile(mutated, code, 0o600); err != nil {
-		return invalid, err
-	}
-	list, err := json.Marshal(map[string]any{"Replace": map[string]string{original: mutated}})
-	if err != nil {
-		return invalid, err
-	}
-	if err := os.WriteFile(overlay, list, 0o600); err != nil {
-		return invalid, err
-	}
+func try(ctx context.Context, tests []*suite, number int) (fate, error) {
 	for _, s := range tests {
 		var exit *exec.ExitError
-		switch err := s.build(ctx, overlay); {
-		case ctx.Err() != nil:
-			return invalid, ctx.Err()
-		case errors.As(err, &exit):
-			return invalid, nil
-		case err != nil:
-			return invalid, err
-		}
-		switch _, err := s.run(ctx); {
+		switch _, err := s.run(ctx, number); {
 		case ctx.Err() != nil:
 			return invalid, ctx.Err()
 		case err == errLate:

@@ -7,8 +7,9 @@
 // A mutant is killed if a test fails or does not end within ten seconds and five
 // times what the tests take without a mutant. One that does not compile does not
 // count. The tests, in their short form, are those of the mutant's package and
-// then those that -tests names, until one of them kills it. A mutant reaches the
-// compiler as an overlay, so no file of the tree is changed.
+// then those that -tests names, until one of them kills it. Mutants reach the
+// compiler as an overlay, many in one build (see schema), so no file of the tree
+// is changed.
 //
 // A mutant may eat memory without end: set a limit first (ulimit -v 12000000).
 //
@@ -17,9 +18,9 @@
 // survivors are listed with their place; whether one is a hole in the tests or
 // behaves like the original is for a reader to say.
 //
-// Left out is what no test is asked about: constants and types (names of states,
-// padding), the text of String and Error methods, and the capacity given to make,
-// which only saves time.
+// Left out is what no test is asked about: what is outside of functions, and
+// constants and types within (names of states, padding); the text of String and
+// Error methods; and the capacity given to make, which only saves time.
 package main
 
 import (

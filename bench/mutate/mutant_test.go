@@ -50,18 +50,18 @@ func TestMutantsOfAFile(t *testing.T) {
 		require.NoError(t, err, m)
 	}
 	require.ElementsMatch(t, []string{
-		"sample.go:8: n > limit && n != 9 -> !(n > limit && n != 9)",
-		"sample.go:8: && -> ||",
-		"sample.go:8: > -> >=",
-		"sample.go:8: > -> <=",
-		"sample.go:8: != -> ==",
-		"sample.go:8: 9 -> 10",
-		"sample.go:9: n = limit -> nothing",
-		"sample.go:10: true -> false",
-		"sample.go:12: n++ -> nothing",
-		"sample.go:12: ++ -> --",
-		"sample.go:13: false -> true",
-		"sample.go:22: 3 -> 4",
+		"sample.go:8:5: n > limit && n != 9 -> !(n > limit && n != 9)",
+		"sample.go:8:15: && -> ||",
+		"sample.go:8:7: > -> >=",
+		"sample.go:8:7: > -> <=",
+		"sample.go:8:20: != -> ==",
+		"sample.go:8:23: 9 -> 10",
+		"sample.go:9:3: n = limit -> nothing",
+		"sample.go:10:13: true -> false",
+		"sample.go:12:2: n++ -> nothing",
+		"sample.go:12:3: ++ -> --",
+		"sample.go:13:12: false -> true",
+		"sample.go:22:55: 3 -> 4",
 	}, got)
 }
 
@@ -76,6 +76,51 @@ func TestTestsMustPass(t *testing.T) {
 		require.NoError(t, os.WriteFile(name, []byte(text), 0o600))
 	}
 	require.ErrorContains(t, run(context.Background(), &bytes.Buffer{}, options{}, []string{"."}), "without a mutant")
+}
+
+const shapes = `package shapes
+
+type List[T any] struct{ items []T }
+
+func (List[T]) Kind(_, b int, _ string) int { return b + 1 }
+
+func (l *List[T]) Add(items ...T) { l.items = append(l.items, items...); unused := 1; _ = unused }
+
+func Make[K comparable, V any](int, ...V) (m map[K]V, n int) { m = map[K]V{}; return m, 3 - 1 }
+
+func nothing() {}
+
+func init() { nothing() }
+`
+
+// TestSchema: whatever a function looks like, its mutants are in one build with
+// it, and those that do not compile are found out.
+func TestSchema(t *testing.T) {
+	t.Chdir(t.TempDir())
+	for name, text := range map[string]string{
+		"go.mod":    "module shapes\n\ngo 1.26\n",
+		"shapes.go": shapes,
+		"shapes_test.go": `package shapes
+
+import "testing"
+
+func TestShapes(t *testing.T) {
+	var l List[string]
+	l.Add("a", "b")
+	m, n := Make[int](7, "a")
+	if l.Kind(1, 2, "") != 3 || len(l.items) != 2 || m == nil || n != 2 {
+		t.Fatal()
+	}
+}
+`,
+	} {
+		require.NoError(t, os.WriteFile(name, []byte(text), 0o600))
+	}
+	var out bytes.Buffer
+	require.NoError(t, run(context.Background(), &out, options{}, []string{"."}))
+	require.Contains(t, out.String(), "survived shapes.go:7:84: 1 -> 2\n")
+	require.Contains(t, out.String(), "survived shapes.go:13:15: nothing() -> nothing\n")
+	require.Contains(t, out.String(), "7 killed, 0 of them by the time limit, 2 survived", out.String())
 }
 
 // TestJudge: a good test kills what a bad one does not, and what does not
