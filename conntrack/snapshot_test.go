@@ -67,7 +67,7 @@ func (h *harness) restart() {
 			delete(m.m, k)
 		}
 	}
-	m.inserted, m.ended, h.held = len(m.m), 0, nil
+	m.inserted, m.ended, h.held, h.stats = len(m.m), 0, nil, Stats{}
 
 	h.now += Time(rapid.SampledFrom([]time.Duration{0, 3 * time.Second, -1000 * time.Hour, 1000 * time.Hour, 20 * 365 * 24 * time.Hour}).Draw(rt, "clock"))
 	m.shift = m.clock - h.now
@@ -515,6 +515,50 @@ func TestRestoreRefusesLies(t *testing.T) {
 	r := udp
 	r.left = 1
 	refuses(t, reframe(1, one(r)), ErrSnapshotDamaged, "held, but not of TCP")
+}
+
+// What a table may have had at the utmost is no lie.
+func TestRestoreUtmost(t *testing.T) {
+	g := newGate()
+	g.out(udp(inside+":1000", outside+":53"))
+	var udp record
+	require.NoError(t, readSnapshot(bytes.NewReader(saved(t, g.Table, 0, SnapshotOptions{})), func(_ Zone, _ []byte, r *record) { udp = *r }))
+	g = newGate()
+	g.out(tcp(inside+":1001", outside+":443", "S"))
+	var tcp record
+	require.NoError(t, readSnapshot(bytes.NewReader(saved(t, g.Table, 0, SnapshotOptions{})), func(_ Zone, _ []byte, r *record) { tcp = *r }))
+	tcp.status = StatusEstablished
+	for name, c := range map[string]struct {
+		r    record
+		f    func(r *record)
+		want Restored
+	}{
+		"age":                 {udp, func(r *record) { r.age = maxAge }, Restored{Connections: 1}},
+		"idle since it began": {udp, func(r *record) { r.age, r.idle = 5, 5 }, Restored{Connections: 1}},
+		"a year idle":         {udp, func(r *record) { r.age, r.idle = maxTicks, maxTicks }, Restored{Expired: 1}},
+		"a year left":         {tcp, func(r *record) { r.left = maxTicks }, Restored{Connections: 1}},
+		"last segment":        {tcp, func(r *record) { r.tcp.lastSeg, r.tcp.lastDir = segRst, Reply }, Restored{Connections: 1}},
+		"first status":        {tcp, func(r *record) { r.status = StatusSynSent }, Restored{Connections: 1}},
+		"last status":         {tcp, func(r *record) { r.status = StatusClose }, Restored{Connections: 1}},
+		"SYN_SENT":            {tcp, func(r *record) { r.status, r.tcp.synData, r.tcp.lastAck = StatusSynSent, 1, 1 }, Restored{Connections: 1}},
+		"options":             {tcp, func(r *record) { r.tcp.opts = [2]options{0x7f, 0x7f}; r.tcp.lastOpts = 0xff }, Restored{Connections: 1}},
+		"long name":           {udp, nil, Restored{Connections: 1}},
+	} {
+		zone := ""
+		if c.f == nil {
+			zone = strings.Repeat("x", maxZoneName)
+		} else {
+			c.f(&c.r)
+		}
+		to := NewTable(Options{})
+		got, err := to.Restore(bytes.NewReader(reframe(1, c.r.append(appendZone(nil, 0, zone)))), 0, RestoreOptions{})
+		require.NoError(t, err, name)
+		require.Equal(t, c.want, got, name)
+		for e := range to.All(0) {
+			require.Equal(t, -Time(c.r.age)*tick, e.Created, name)
+			require.Equal(t, -Time(c.r.idle)*tick, e.LastSeen, name)
+		}
+	}
 }
 
 // counting counts what is read of it.
