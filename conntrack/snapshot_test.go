@@ -517,6 +517,19 @@ func TestRestoreRefusesLies(t *testing.T) {
 	refuses(t, reframe(1, one(r)), ErrSnapshotDamaged, "held, but not of TCP")
 }
 
+// Of an item that is cut short nothing is taken.
+func TestSnapshotCutItems(t *testing.T) {
+	item := appendZone(nil, 77, "name")
+	for n := range item {
+		z, name, size := cutZone(item[:n])
+		require.Zero(t, z, n)
+		require.Nil(t, name, n)
+		require.Zero(t, size, n)
+	}
+	z, name, size := cutZone(append(item, "more"...))
+	require.Equal(t, []any{Zone(77), "name", len(item)}, []any{z, string(name), size})
+}
+
 // What a table may have had at the utmost is no lie.
 func TestRestoreUtmost(t *testing.T) {
 	g := newGate()

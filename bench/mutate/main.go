@@ -20,7 +20,10 @@
 //
 // Left out is what no test is asked about: what is outside of functions, and
 // constants and types within (names of states, padding); the text of String and
-// Error methods; and the capacity given to make, which only saves time.
+// Error methods. So is what by its construction makes no difference: the capacity
+// given to make and what functions named touch do (read memory ahead of its use),
+// which only save time, and how far a slice goes beyond the bytes that Uint64 and
+// its like read of it.
 package main
 
 import (

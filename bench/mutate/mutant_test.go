@@ -36,6 +36,10 @@ type fault [8]int
 var errBad = errors.New("bad")
 
 func room() ([]int, map[int]int) { return make([]int, 3, 3+4), make(map[int]int, 5) }
+
+func touch(a []int) { _ = a[2] }
+
+func read(b []byte) uint64 { return binary.LittleEndian.Uint64(b[1:9]) }
 `
 
 func TestMutantsOfAFile(t *testing.T) {
@@ -62,6 +66,7 @@ func TestMutantsOfAFile(t *testing.T) {
 		"sample.go:12:3: ++ -> --",
 		"sample.go:13:12: false -> true",
 		"sample.go:22:55: 3 -> 4",
+		"sample.go:26:66: 1 -> 2",
 	}, got)
 }
 
