@@ -470,6 +470,14 @@ func TestRestoreRefusesLies(t *testing.T) {
 	refuses(t, reframe(1, append(one(udp), itemZone, 0)), ErrSnapshotDamaged, "half a zone")
 	refuses(t, reframe(1, append(one(udp), 9)), ErrSnapshotDamaged, "an unknown item")
 	refuses(t, reframe(1, one(udp)[:50]), ErrSnapshotDamaged, "half a connection")
+	for count := range uint64(4) { // as if a connection were its first byte
+		for _, kind := range []uint8{itemPlain, itemTCP} {
+			for _, rest := range [][]byte{nil, zone, udp.append(nil), append(udp.append(nil), zone...)} {
+				refuses(t, reframe(count, slices.Concat(zone, []byte{kind}, rest)), ErrSnapshotDamaged, "a byte of a connection")
+			}
+		}
+		refuses(t, reframe(count, slices.Concat(zone, zone[:1], udp.append(nil))), ErrSnapshotDamaged, "a byte of a zone")
+	}
 	refuses(t, reframe(1, append(appendZone(nil, 0, strings.Repeat("x", maxZoneName+1)), one(udp)...)), ErrSnapshotDamaged, "a long name")
 	short := appendZone(nil, 0, "name")
 	binary.BigEndian.PutUint16(short[5:], 500)
