@@ -121,11 +121,14 @@ func TestShapes(t *testing.T) {
 	} {
 		require.NoError(t, os.WriteFile(name, []byte(text), 0o600))
 	}
+	require.NoError(t, os.Mkdir("inner", 0o700))
+	require.NoError(t, os.WriteFile("inner/inner.go", []byte("package inner\n\nfunc One() int { return 1 }\n"), 0o600))
+	require.NoError(t, os.WriteFile("inner/inner_test.go", []byte("package inner\n\nimport \"testing\"\n\nfunc TestOne(t *testing.T) {\n\tif One() != 1 {\n\t\tt.Fatal()\n\t}\n}\n"), 0o600))
 	var out bytes.Buffer
-	require.NoError(t, run(context.Background(), &out, options{}, []string{"."}))
+	require.NoError(t, run(context.Background(), &out, options{tests: "."}, []string{".", "./inner"}))
 	require.Contains(t, out.String(), "survived shapes.go:7:84: 1 -> 2\n")
 	require.Contains(t, out.String(), "survived shapes.go:13:15: nothing() -> nothing\n")
-	require.Contains(t, out.String(), "7 killed, 0 of them by the time limit, 2 survived", out.String())
+	require.Contains(t, out.String(), "8 killed, 0 of them by the time limit, 2 survived", out.String())
 }
 
 // TestJudge: a good test kills what a bad one does not, and what does not

@@ -57,8 +57,11 @@ func (s *schema) write() error {
 		if err != nil {
 			return err
 		}
-		to := filepath.Join(s.work, fmt.Sprintf("%d.go", len(replace)))
-		replace[abs] = to
+		to, ok := replace[abs]
+		if !ok {
+			to = filepath.Join(s.work, fmt.Sprintf("%d.go", len(replace)))
+			replace[abs] = to
+		}
 		return os.WriteFile(to, code, 0o600)
 	}
 	for name, numbers := range files {
