@@ -263,3 +263,42 @@ func TestStoreChunks(t *testing.T) {
 		check()
 	}
 }
+
+// TestManySelectors: the sets of many selectors that are nested in every way are
+// told apart, however many are made at once.
+func TestManySelectors(t *testing.T) {
+	const n = 40
+	for _, together := range []bool{true, false} {
+		reg := new(Registry)
+		s := NewSpace(sg.IPv4, reg)
+		inner := func(i, j int) netip.Prefix {
+			return netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(i), byte(j), 1}), 32)
+		}
+		for i := range n {
+			s.Change(netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(i), 0, 0}), 16), ir.SelectorNum(1+i), 1)
+		}
+		if !together {
+			s.Settle()
+			reg.Flush()
+		}
+		for i := range n {
+			for j := range n {
+				s.Change(inner(i, j), ir.SelectorNum(100+j), 1)
+				s.Change(inner(i, j), ir.SelectorNum(200+(i*j)%7), 1)
+			}
+		}
+		s.Settle()
+		reg.Flush()
+		for i := range n {
+			for j := range n {
+				want := []ir.SelectorNum{ir.SelectorNum(1 + i), ir.SelectorNum(100 + j), ir.SelectorNum(200 + (i*j)%7)}
+				if got := reg.Set(find(s.Map(), inner(i, j).Addr())); !slices.Equal(got, want) {
+					t.Fatalf("%v: %v, want %v", inner(i, j), got, want)
+				}
+				if got := reg.Set(find(s.Map(), inner(i, j).Addr().Next())); !slices.Equal(got, want[:1]) {
+					t.Fatalf("behind %v: %v, want %v", inner(i, j), got, want[:1])
+				}
+			}
+		}
+	}
+}

@@ -89,7 +89,7 @@ func TestForms(t *testing.T) {
 		{1<<32 - 1, 100, [2]float64{25, 21}}, {1<<32 - 1, 1000, [2]float64{17, 17}}, {1<<32 - 1, 40_000, [2]float64{21, 24}},
 		{1<<32 - 1, 70_000, [2]float64{26, 11}}, {1<<64 - 1, 8, [2]float64{24, 21}}, {1<<64 - 1, 1000, [2]float64{34, 28}},
 	} {
-		for i, values := range []int{2, 200} {
+		for i, values := range []int{2, 1000} {
 			runs := scattered(r, c.bounds, values, c.last)
 			e := NewEditor(c.last)
 			e.Reset()
