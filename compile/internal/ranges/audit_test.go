@@ -139,3 +139,42 @@ func TestStale(t *testing.T) {
 		require.Less(t, anew, edits/25, n)
 	}
 }
+
+// TestEditAroundCrowds: an edit of a part that has a crowd of bounds inside of it,
+// or beside it, wherever the crowd lies, leaves the rest as it is.
+func TestEditAroundCrowds(t *testing.T) {
+	r := rand.New(rand.NewPCG(13, 14))
+	for _, last := range []uint64{1<<32 - 1, 1<<64 - 1} {
+		for _, n := range []int{3, 20, 120} {
+			for _, at := range []uint64{0, 1 << 24, 3 << 20, last &^ (1<<20 - 1), last>>1 + 1} {
+				f := function{{}}
+				for range n {
+					first := at | r.Uint64()&(1<<20-1)
+					f = f.put(first, first, last, Value(1+r.IntN(3)))
+				}
+				e := NewEditor(last)
+				e.Reset()
+				e.Build(slices.Clone(f))
+				top := at | (1<<20 - 1)
+				f = f.put(top, top, last, 9)
+				e.Replace(top, top, []Run{{top, 9}})
+				f.check(t, e.Map(), last)
+				for _, bits := range []uint{20, 21, 24, 31} {
+					first := at &^ (1<<bits - 1)
+					for _, first := range []uint64{first, first ^ 1<<bits} {
+						part := first | (1<<bits - 1)
+						g := f.put(first+5, first+8, last, 7) // some of it stays
+						e := *e                               // from the same map each time
+						e.m.nodes = slices.Clone(e.m.nodes)
+						e.Replace(first, part, g.within(first, part))
+						g.check(t, e.Map(), last)
+						g = g.put(first, part, last, 8)
+						e.Replace(first, part, g.within(first, part))
+						g.check(t, e.Map(), last)
+						audit(t, e.Map(), last)
+					}
+				}
+			}
+		}
+	}
+}

@@ -172,7 +172,16 @@ func TestGrow(t *testing.T) {
 			list = append(list, Pair{key(i + 1), i + 1})
 		}
 		e.Load(list)
+		ahead := map[uint32]uint32{} // keys that the array comes to later
+		for _, i := range []uint32{500, 501, 777, 2999} {
+			ahead[key(i)] = 9000 + i
+			e.Set(key(i), 9000+i)
+		}
 		for i := uint32(9); i < 3000; i++ {
+			for k, v := range ahead {
+				require.Equal(t, v, e.Get(k), name)
+			}
+			delete(ahead, key(i))
 			e.Set(key(i), i)
 			if i%100 == 9 {
 				audit(t, &e)
