@@ -52,9 +52,9 @@ func newSuite(ctx context.Context, s *schema, pkg string, limit time.Duration) (
 		}
 	}
 	// Rapid keeps what failed, and tries it first next time: one mutant would
-	// help to kill another.
+	// help to kill another. And nobody reads how small a failure gets.
 	if out, _ := exec.CommandContext(ctx, t.bin, "-h").CombinedOutput(); bytes.Contains(out, []byte("rapid.nofailfile")) {
-		t.args = append(t.args, "-rapid.nofailfile")
+		t.args = append(t.args, "-rapid.nofailfile", "-rapid.shrinktime=1ms")
 	}
 	if limit == 0 {
 		t.limit = 10 * time.Minute

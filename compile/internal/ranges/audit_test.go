@@ -108,6 +108,42 @@ func TestForms(t *testing.T) {
 	}
 }
 
+// TestBytes: every part of a map counts.
+func TestBytes(t *testing.T) {
+	r := rand.New(rand.NewPCG(15, 16))
+	e := NewEditor(1<<64 - 1)
+	e.Reset()
+	was := e.Map().Bytes()
+	more := func(least int, what string) {
+		t.Helper()
+		e.Clip()
+		is := e.Map().Bytes()
+		require.GreaterOrEqual(t, is-was, least, what)
+		require.LessOrEqual(t, is-was, 4*least, what)
+		was = is
+	}
+	for range 1000 {
+		e.Nested([]Run{{0, 1}})
+	}
+	more(8*1000, "the roots of maps below")
+	for range 1000 {
+		e.Nested([]Run{{0, 1}, {1 << 40, 2}})
+	}
+	more((8+8+16)*1000, "bounds of 64 bits")
+	e.Nested(scattered(r, 5000, 3, 1<<64-1))
+	more((8+8)*3000, "nodes and what is below them")
+	e = NewEditor(1<<32 - 1)
+	e.Reset()
+	was = e.Map().Bytes()
+	e.Build(scattered(r, 10, 3, 1<<32-1))
+	more((4+4)*10, "bounds of 32 bits")
+	e = NewEditor(1<<16 - 1)
+	e.Reset()
+	was = e.Map().Bytes()
+	e.Build(scattered(r, 7, 100, 1<<16-1))
+	more((2+4)*7, "bounds of 16 bits")
+}
+
 // TestStale: edits leave behind a bounded multiple of what a map takes, if it is
 // built anew when it is stale, and that is seldom.
 func TestStale(t *testing.T) {
