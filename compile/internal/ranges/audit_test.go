@@ -136,12 +136,12 @@ func TestBytes(t *testing.T) {
 	e.Reset()
 	was = e.Map().Bytes()
 	e.Build(scattered(r, 10, 3, 1<<32-1))
-	more((4+4)*10, "bounds of 32 bits")
+	more((4+4)*7, "bounds of 32 bits")
 	e = NewEditor(1<<16 - 1)
 	e.Reset()
 	was = e.Map().Bytes()
 	e.Build(scattered(r, 7, 100, 1<<16-1))
-	more((2+4)*7, "bounds of 16 bits")
+	more((2+4)*6, "bounds of 16 bits")
 }
 
 // TestStale: edits leave behind a bounded multiple of what a map takes, if it is
