@@ -311,3 +311,75 @@ func TestReserveFragment(t *testing.T) {
 		}
 	})
 }
+
+// TestFragmentHeader is FRAG-05 for what the table has of a packet without its
+// bytes: a second first fragment that differs in one bit of one field is another,
+// and so is one with two fields exchanged.
+func TestFragmentHeader(t *testing.T) {
+	tb := NewTable(Options{MaxEntries: 16, MaxFragments: 1 << 12, MaxFragmentsPerZone: 1 << 12})
+	id := uint32(0)
+	var first packet.Packet
+	begin := func(proto uint8) {
+		id++
+		first = *piece(id, 0, 64, true)
+		first.Tuple.Proto = proto
+		first.Seq, first.Ack, first.Data, first.Window, first.Flags = 0x01020304, 0x15161718, 56, 0x4142, packet.ACK
+		first.Inner.Tuple, first.Inner.Seq = tuple(packet.ProtoTCP, outside+":80", inside+":9"), 77
+	}
+	accept := true
+	commit := func(p packet.Packet) FragVerdict { return tb.CommitFragment(0, 0, Local, &p, nil, accept, 1) }
+	type field struct {
+		name string
+		bits int
+		flip func(p *packet.Packet, bit int)
+	}
+	fields := []field{
+		{"Seq", 32, func(p *packet.Packet, bit int) { p.Seq ^= 1 << bit }},
+		{"Ack", 32, func(p *packet.Packet, bit int) { p.Ack ^= 1 << bit }},
+		{"Length", 32, func(p *packet.Packet, bit int) { p.Length ^= 1 << bit }},
+		{"Data", 32, func(p *packet.Packet, bit int) { p.Data ^= 1 << bit }},
+		{"Flags", 8, func(p *packet.Packet, bit int) { p.Flags ^= 1 << bit }},
+		{"ICMPType", 8, func(p *packet.Packet, bit int) { p.ICMPType ^= 1 << bit }},
+		{"ICMPCode", 8, func(p *packet.Packet, bit int) { p.ICMPCode ^= 1 << bit }},
+		{"L4", 16, func(p *packet.Packet, bit int) { p.L4 ^= 1 << bit }},
+		{"Window", 16, func(p *packet.Packet, bit int) { p.Window ^= 1 << bit }},
+		{"FragSize", 3, func(p *packet.Packet, bit int) { p.FragSize ^= 1 << (bit + 3) }},
+		{"SrcPort", 16, func(p *packet.Packet, bit int) { p.Tuple.SrcPort ^= 1 << bit }},
+		{"DstPort", 16, func(p *packet.Packet, bit int) { p.Tuple.DstPort ^= 1 << bit }},
+		{"Inner.Seq", 32, func(p *packet.Packet, bit int) { p.Inner.Seq ^= 1 << bit }},
+		{"Inner.SrcPort", 16, func(p *packet.Packet, bit int) { p.Inner.Tuple.SrcPort ^= 1 << bit }},
+		{"Inner.DstPort", 16, func(p *packet.Packet, bit int) { p.Inner.Tuple.DstPort ^= 1 << bit }},
+		{"Inner.Src", 128, func(p *packet.Packet, bit int) { p.Inner.Tuple.Src[bit/8] ^= 1 << (bit % 8) }},
+		{"Inner.Dst", 128, func(p *packet.Packet, bit int) { p.Inner.Tuple.Dst[bit/8] ^= 1 << (bit % 8) }},
+	}
+	for _, proto := range []uint8{packet.ProtoTCP, packet.ProtoICMP} {
+		for _, f := range fields {
+			for bit := range f.bits {
+				accept = bit%2 == 0
+				want := map[bool]FragVerdict{false: FragDrop, true: FragAccept}[accept]
+				begin(proto)
+				require.Equal(t, want, commit(first))
+				require.Equal(t, want, commit(first), "a duplicate")
+				other := first
+				f.flip(&other, bit)
+				require.Equal(t, FragOverlap, commit(other), "%s, bit %d", f.name, bit)
+			}
+		}
+	}
+	accept = true
+	for name, swap := range map[string]func(p *packet.Packet){
+		"numbers": func(p *packet.Packet) { p.Seq, p.Ack = p.Ack, p.Seq },
+		"lengths": func(p *packet.Packet) { p.Length, p.Data = p.Data, p.Length },
+		"ports":   func(p *packet.Packet) { p.Tuple.SrcPort, p.Tuple.DstPort = p.Tuple.DstPort, p.Tuple.SrcPort },
+		"windows": func(p *packet.Packet) { p.L4, p.Window = p.Window, p.L4 },
+		"inner":   func(p *packet.Packet) { p.Inner.Tuple = reverse(p.Inner.Tuple) },
+		"flags":   func(p *packet.Packet) { p.Flags, p.ICMPType = p.ICMPType, p.Flags },
+		"types":   func(p *packet.Packet) { p.Flags, p.ICMPCode = p.ICMPCode, p.Flags },
+		"sizes":   func(p *packet.Packet) { p.Inner.Seq, p.FragSize = uint32(p.FragSize)<<8, 8 },
+	} {
+		begin(packet.ProtoTCP)
+		require.Equal(t, FragAccept, commit(first))
+		swap(&first)
+		require.Equal(t, FragOverlap, commit(first), name)
+	}
+}
