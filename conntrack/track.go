@@ -9,9 +9,10 @@ import "example.com/secgroup/conntrack/packet"
 // A New packet carries no entry yet; pass it to Commit once it is allowed. An
 // ICMP error that is Related carries the connection that it is about, and is
 // not counted there. A pure SYN of the original direction is Established too,
-// even in the middle of a connection, but Track changes and counts nothing for
-// it: whether today's rules still allow it is for the caller to judge, who
-// passes it to Commit if they do (TCP-25).
+// even in the middle of a connection and whatever its numbers are, but Track
+// changes and counts nothing for it: whether today's rules still allow it is for
+// the caller to judge, who passes it to Commit if they do, which may say that it
+// is Invalid (TCP-25).
 //
 // A trailing fragment has no ports: Track passes it to TrackFragment and
 // returns Established with the first fragment's mark, without an entry, or
