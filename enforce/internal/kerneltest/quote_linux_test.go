@@ -30,6 +30,8 @@ func (l *look) quotes() quote {
 	var end [2]uint32 // of what was sent: by the other side, by the sender of the quote
 	var heard [2]bool
 	window := uint32(1) // of the other side
+	var edge uint32     // of its window, or beyond: it may be scaled
+	var open bool       // there is one
 	for _, i := range l.flow() {
 		q, st := &l.decoded[i], conntrack.Status(0)
 		if e := l.entries[i]; e != nil {
@@ -46,6 +48,9 @@ func (l *look) quotes() quote {
 		}
 		if who == 0 {
 			window = max(window, uint32(q.Window))
+			if at := q.Ack + uint32(q.Window)<<14 + 1; flags&packet.ACK != 0 && (!open || int32(at-edge) > 0) {
+				edge, open = at, true
+			}
 			switch {
 			case flags&packet.ACK != 0 && int32(q.Ack-seq) > 0:
 				of = quotesNothing
@@ -57,6 +62,10 @@ func (l *look) quotes() quote {
 		switch {
 		case q.Seq != seq && flags == packet.SYN && of == quotesSegment:
 			of = quotesBefore
+		case q.Seq != seq && open && int32(q.Seq-edge) > 0 && int32(seq-q.Seq-q.Data) > 0 && of == quotesSegment:
+			// Beyond the window. As Linux has it, what is sent ends there now
+			// (tcp_in_window), before the segment that is quoted.
+			of = quotesPassed
 		case q.Seq != seq:
 		case stale, flags&packet.RST != 0, flags == packet.ACK && opening(st), flags&packet.SYN != 0 && st >= conntrack.StatusSynRecv:
 			of = max(of, quotesPassed)
