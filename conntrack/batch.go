@@ -12,6 +12,7 @@ const BatchSize = 64
 // Batch holds what [Lane.Look] found out about packets that are tracked next.
 // The zero Batch is ready to use; reuse it. It is not safe for concurrent use.
 type Batch struct {
+	now   uint32
 	heads [BatchSize]head
 	guess [BatchSize]uint32
 	known [BatchSize]bool // heads has it
@@ -21,17 +22,21 @@ type Batch struct {
 // asks the memory for the connections of all of them before anybody needs the
 // first. Nothing but time depends on it: [Lane.TrackAt] says what Track would
 // say, whatever happened in between.
-func (l *Lane) Look(b *Batch, pkts [][]byte) {
+func (l *Lane) Look(now Time, b *Batch, pkts [][]byte) {
 	n := min(len(pkts), BatchSize)
-	for i, p := range pkts[:n] {
-		b.known[i] = l.table != nil && l.read(p, &b.heads[i])
+	if l.table == nil {
+		clear(b.known[:n])
+		return
 	}
-	l.table.ask(b, n)
+	for i, p := range pkts[:n] {
+		b.known[i] = l.read(p, &b.heads[i])
+	}
+	l.table.ask(now, b, n)
 }
 
 // ask asks the memory for the buckets of n packets, then for what they lead to.
 // The loads do not wait for each other.
-func (t *Table) ask(b *Batch, n int) {
+func (t *Table) ask(now Time, b *Batch, n int) {
 	for i := range b.heads[:n] {
 		if b.known[i] {
 			h := b.heads[i].hash
@@ -47,25 +52,29 @@ func (t *Table) ask(b *Batch, n int) {
 			s.touch(b.guess[i])
 		}
 	}
+	b.now = t.clock.at(now)
 }
 
-// TrackAt is [Lane.Track] of packet i of the last Look into b.
-func (l *Lane) TrackAt(now Time, b *Batch, i int) (State, Mark) {
+// Absent reports whether packet i of the last Look into b would have been New
+// then. It may be of a connection by the time that it is its turn.
+func (b *Batch) Absent(i int) bool {
+	return b.known[i] && b.guess[i] == 0 && b.heads[i].may&mayOpen != 0
+}
+
+// TrackAt is [Lane.Track] of packet i of the last Look into b, at the time of
+// that.
+func (l *Lane) TrackAt(b *Batch, i int) (State, Mark) {
 	if !b.known[i] {
 		return Invalid, 0
 	}
-	h, t := &b.heads[i], l.table
-	at, ok := t.clock.current(now)
-	if !ok {
-		at = t.clock.move(now)
-	}
-	s, id := t.shard(h.hash), b.guess[i]
+	h := &b.heads[i]
+	s, id := l.table.shard(h.hash), b.guess[i]
 	moves := s.index.moves.Load()
 	if id == 0 {
 		id = s.index.guess(h.hash)
 	}
 	if id != 0 && h.may&mayFollow != 0 {
-		if w, m, _, _ := l.follow(at, h, s, id); w != 0 {
+		if w, m, _, _ := l.follow(b.now, h, s, id); w != 0 {
 			return Established, m
 		}
 	} else if id == 0 && h.may&mayOpen != 0 && moves%2 == 0 && s.index.moves.Load() == moves { // as shard.find has it
@@ -86,10 +95,10 @@ func (t *Table) TrackBatch(now Time, z Zone, from Side, pkts []packet.Packet, ou
 		for i := range pkts[:n] {
 			b.known[i] = b.heads[i].of(&l, &pkts[i])
 		}
-		t.ask(&b, n)
+		t.ask(now, &b, n)
 		for i := range pkts[:n] {
 			if b.known[i] {
-				l.trackTo(t.clock.at(now), &pkts[i], &b.heads[i], b.guess[i], &out[i])
+				l.trackTo(b.now, &pkts[i], &b.heads[i], b.guess[i], &out[i])
 			} else {
 				out[i] = t.trackAny(now, z, l.from, &pkts[i])
 			}

@@ -143,7 +143,7 @@ func TestLane(t *testing.T) {
 			var looked Batch
 			staged := rapid.Bool().Draw(rt, "staged")
 			if staged {
-				l.Look(&looked, batch)
+				l.Look(now, &looked, batch)
 			}
 			for i, b := range batch {
 				var p packet.Packet
@@ -152,7 +152,7 @@ func TestLane(t *testing.T) {
 				var is State
 				var m Mark
 				if staged {
-					is, m = l.TrackAt(now, &looked, i)
+					is, m = l.TrackAt(&looked, i)
 				} else {
 					is, m = l.Track(now, b)
 				}

@@ -264,3 +264,27 @@ func TestPlainChecksums(t *testing.T) {
 	})
 	require.NotZero(t, known)
 }
+
+// TestBatchOpens: what a packet of a batch opens, the next one belongs to, although
+// the rules were asked about both before either was decided.
+func TestBatchOpens(t *testing.T) {
+	eachFamily(t, func(t *testing.T, f family) {
+		b := newBench(t, enforce.Options{}, profile(sg.Revalidate), group("web", both("dns", sg.Ingress, sg.UDP, 53)), nic("i", "web"))
+		var pkts [][]byte
+		var want []string
+		for _, port := range []string{"1", "1", "2", "1", "3", "2", "4", "4"} {
+			pkts = append(pkts, udp(at(f.peer, port), at(f.local, "53"), 20), udp(at(f.peer, port), at(f.local, "54"), 20))
+			how := "accept rule"
+			if slices.Contains(want, port) {
+				how = "accept established"
+			}
+			want = append(want, port, how, "drop no_rule")
+		}
+		out := make([]ir.Verdict, len(pkts))
+		require.Equal(t, len(pkts)/2, b.Port("i").FilterBatch(sg.Ingress, pkts, out))
+		for i, v := range out {
+			require.Equal(t, want[i/2*3+1+i%2], v.Action.String()+" "+v.Reason.String(), "packet %d", i)
+		}
+		require.Equal(t, 4, b.Table().Len())
+	})
+}

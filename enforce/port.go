@@ -15,10 +15,13 @@ type Port struct {
 	engine *Engine
 	id     sg.InterfaceID
 	state  atomic.Pointer[portState]
+	held   atomic.Pointer[hold]
 	mu     sync.Mutex // serialises resolve, guards limits
 	limits conntrack.ZoneOptions
-	drops  [64]atomic.Uint64 // by reason
-	held   atomic.Pointer[hold]
+
+	_     [64]byte          // what is above every packet reads
+	drops [64]atomic.Uint64 // by reason
+	_     [64]byte
 }
 
 // Port returns the packet path of one interface, the same for every call with
