@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"runtime"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -228,7 +229,9 @@ func crowd(n int) *policy.Snapshot {
 
 // BenchmarkApplyRule measures one rule that gets another port, and its old one
 // back, among 10,000 in one group, and among 10,000 in 100 groups that are
-// attached to one interface each.
+// attached to one interface each. The change names the rule, or, in whole, has
+// all of the group. In any=1000 it is one of 1,000 rules for any peer, which
+// share a list, among 10,000.
 func BenchmarkApplyRule(b *testing.B) {
 	r := rand.New(rand.NewPCG(1, 3))
 	for _, c := range []struct {
@@ -236,25 +239,42 @@ func BenchmarkApplyRule(b *testing.B) {
 		policy *policy.Snapshot
 	}{
 		{"groups=1", worldOf(10_000).policy},
+		{"any=1000", workload.Single(someAny(workload.Rules(r, 10_000)))},
 		{"groups=100", workload.Policy(r, workload.Shape{Groups: 100, RulesPerGroup: 100, Interfaces: 100, GroupsPerInterface: 1})},
 	} {
-		b.Run(c.name, func(b *testing.B) {
-			var was *sg.Group
-			for g := range c.policy.Groups() {
-				was = g // the last
-			}
-			is := was.Clone()
-			for i := range is.Rules {
-				if is.Rules[i].Protocol.HasPorts() {
-					is.Rules[i].Ports = sg.PortRange{First: 65_000, Last: 65_533}
-					break
-				}
-			}
-			(&pair{
-				b: b, policy: c.policy, c: compiler(b, c.policy),
-				to:   policy.Batch{Changes: []policy.Change{policy.PutGroup{Group: is}}},
-				back: policy.Batch{Changes: []policy.Change{policy.PutGroup{Group: was}}},
-			}).loop()
-		})
+		var was *sg.Group
+		for g := range c.policy.Groups() {
+			was = g // the last
+		}
+		i := slices.IndexFunc(was.Rules, func(r sg.Rule) bool { return r.Protocol.HasPorts() && r.Peer.IsAny() == (c.name == "any=1000") })
+		is := was.Clone()
+		is.Rules[i].Ports = sg.PortRange{First: 65_000, Last: 65_533}
+		more := is.Rules[i]
+		more.ID, more.Ports = "more", sg.Port(65_534)
+		for _, change := range []struct {
+			name     string
+			to, back policy.Change
+		}{
+			{"replace", policy.EditGroup{ID: was.ID, Replace: is.Rules[i : i+1]}, policy.EditGroup{ID: was.ID, Replace: was.Rules[i : i+1]}},
+			{"add", policy.EditGroup{ID: was.ID, Add: []sg.Rule{more}}, policy.EditGroup{ID: was.ID, Remove: []sg.RuleID{more.ID}}},
+			{"whole", policy.PutGroup{Group: is}, policy.PutGroup{Group: was}},
+		} {
+			b.Run(c.name+"/"+change.name, func(b *testing.B) {
+				(&pair{
+					b: b, policy: c.policy, c: compiler(b, c.policy),
+					to:   policy.Batch{Changes: []policy.Change{change.to}},
+					back: policy.Batch{Changes: []policy.Change{change.back}},
+				}).loop()
+			})
+		}
 	}
+}
+
+// someAny returns rules, each tenth of them for a range of ports and any peer.
+func someAny(rules []sg.Rule) []sg.Rule {
+	for i := 0; i < len(rules); i += 10 {
+		first := uint16(1 + 6*i)
+		rules[i] = sg.Rule{ID: rules[i].ID, Direction: sg.Ingress, Protocol: sg.TCP, Ports: sg.PortRange{First: first, Last: first + 90}, Peer: sg.PeerAny()}
+	}
+	return rules
 }

@@ -5,158 +5,11 @@ import (
 	"strings"
 
 	"example.com/secgroup/compile/internal/chains"
+	"example.com/secgroup/compile/internal/ends"
 	"example.com/secgroup/compile/ir"
 	"example.com/secgroup/sg"
 	"example.com/secgroup/sg/policy"
 )
-
-// groupKey names the lowered form of a group in a VPC: its peers are members
-// in that VPC.
-type groupKey struct {
-	id  sg.GroupID
-	vpc sg.VPCID
-}
-
-// group is the lowered rules of one group in one VPC.
-type group struct {
-	from *sg.Group // what nums is lowered from; empty if the group is gone
-	nums []perFamily
-	by   map[sg.Direction]*byPeer
-	uses int // policies
-}
-
-// byPeer is rules in their order, by the kind of their peer. Chains put rules
-// for any peer first, so that most packets need no look-up of an address, and
-// CIDRs before groups and sets, so that one look-up of the kernel serves them.
-type byPeer struct{ any, cidr, named []ir.RuleNum }
-
-// perFamily is what a rule of a group is lowered to, zero where it does not
-// apply.
-type perFamily [2]ir.RuleNum
-
-// each yields the rules of list that there are.
-func each(list []perFamily, yield func(ir.RuleNum)) {
-	for _, pair := range list {
-		for _, n := range pair {
-			if n != 0 {
-				yield(n)
-			}
-		}
-	}
-}
-
-// acquireGroup counts a use of a group, lowered on the first.
-func (s *state) acquireGroup(next *policy.Snapshot, k groupKey) {
-	low := s.groups[k]
-	if low == nil {
-		low = new(group)
-		s.groups[k] = low
-		s.lowerGroup(next, k, low, false)
-	}
-	low.uses++
-}
-
-func (s *state) releaseGroup(next *policy.Snapshot, k groupKey) {
-	low := s.groups[k]
-	if low.uses--; low.uses == 0 {
-		delete(s.groups, k)
-		each(low.nums, func(n ir.RuleNum) { s.releaseRule(next, n) })
-	}
-}
-
-// relowerGroup lowers a group as it is in next, wherever it is in use, and
-// notes in s.garbage the rules that it has no more. Rules that are the same as
-// before mean the same, unless stale says that what they name has changed.
-func (s *state) relowerGroup(next *policy.Snapshot, id sg.GroupID, stale bool) {
-	var vpcs []sg.VPCID
-	for p := range s.byGroup[id] {
-		vpcs = append(vpcs, p.vpc)
-	}
-	slices.Sort(vpcs)
-	for _, vpc := range slices.Compact(vpcs) {
-		k := groupKey{id, vpc}
-		s.lowerGroup(next, k, s.groups[k], stale)
-	}
-}
-
-// lowerGroup gives low the rules that a group has in next; none if it is gone.
-func (s *state) lowerGroup(next *policy.Snapshot, k groupKey, low *group, stale bool) {
-	g, ok := next.Group(k.id)
-	if !ok {
-		g = new(sg.Group)
-	}
-	old := low.nums
-	var head, tail int // rules that stay as they are
-	if was := low.from; was != nil && was.Stateless == g.Stateless && !stale {
-		head, tail = ends(was.Rules, g.Rules)
-	}
-	low.from, low.nums = g, make([]perFamily, len(g.Rules))
-	copy(low.nums, old[:head])
-	copy(low.nums[len(low.nums)-tail:], old[len(old)-tail:])
-	for i := head; i < len(g.Rules)-tail; i++ {
-		r := &g.Rules[i]
-		for _, lr := range s.lower(next, k.vpc, *r) {
-			lr.Ref = ir.RuleRef{Group: g.ID, Rule: r.ID, Origin: r.Origin}
-			lr.Action, lr.Stateless = sg.Accept, g.Stateless
-			low.nums[i][familyIndex(lr.Family)] = s.rule(lr)
-		}
-	}
-	each(old[head:len(old)-tail], func(n ir.RuleNum) { s.garbage = append(s.garbage, n) })
-
-	low.by = map[sg.Direction]*byPeer{sg.Ingress: {}, sg.Egress: {}}
-	for i := range g.Rules {
-		r := &g.Rules[i]
-		list := &low.by[r.Direction].named
-		if _, isCIDR := r.Peer.CIDR(); r.Peer.IsAny() {
-			list = &low.by[r.Direction].any
-		} else if isCIDR {
-			list = &low.by[r.Direction].cidr
-		}
-		each(low.nums[i:i+1], func(n ir.RuleNum) { *list = append(*list, n) })
-	}
-}
-
-// ends returns how many elements a and b have in common at the start, and at
-// the end behind those.
-func ends[T comparable](a, b []T) (head, tail int) {
-	n := min(len(a), len(b))
-	for head < n && a[head] == b[head] {
-		head++
-	}
-	for tail < n-head && a[len(a)-1-tail] == b[len(b)-1-tail] {
-		tail++
-	}
-	return head, tail
-}
-
-// lower returns what r means, one rule per family.
-func (s *state) lower(next *policy.Snapshot, id sg.VPCID, r sg.Rule) []ir.Rule {
-	family := r.EffectiveFamily()
-	if set, ok := r.Peer.Set(); ok && family == sg.FamilyAny {
-		if is, ok := next.Set(set); ok {
-			family = is.Family()
-		}
-	}
-	var out []ir.Rule
-	for _, f := range []sg.Family{sg.IPv4, sg.IPv6} {
-		protocol := r.Protocol
-		if f == sg.IPv6 && protocol == sg.ICMP && r.ICMP.IsAny() && next.Profile().ICMPCoversIPv6 && r.Family == sg.FamilyAny {
-			protocol = sg.ICMPv6
-			family = r.AddressFamily()
-		}
-		if !family.Matches(f) || !protocol.Family().Matches(f) {
-			continue
-		}
-		out = append(out, ir.Rule{
-			Family:   f,
-			Protocol: protocol,
-			Ports:    r.Ports,
-			ICMP:     r.ICMP,
-			Peer:     s.selector(next, id, r.Peer),
-		})
-	}
-	return out
-}
 
 // boundPolicy is what interfaces with the same groups share.
 type boundPolicy struct {
@@ -200,61 +53,79 @@ func (s *state) build(next *policy.Snapshot, p *boundPolicy) {
 		s.chains.Update(p.chains[i], pol.Chain(d), s.known)
 	}
 	for _, n := range old {
-		s.releaseRule(next, n)
+		s.releasePlatform(next, n)
 	}
 	s.data.Policies.Set(p.num, pol)
 	s.step.Policy(p.num)
 }
 
-// known returns a rule in use.
-func (s *state) known(n ir.RuleNum) *ir.Rule {
-	r, _ := s.data.Rules.Get(n)
-	return &r
-}
+// known returns a rule in use. It is valid until rules are made or dropped.
+func (s *state) known(n ir.RuleNum) *ir.Rule { return s.data.Rules.Ref(n) }
 
 func (s *state) chain(next *policy.Snapshot, p *boundPolicy, d sg.Direction) ir.Chain {
 	profile := next.Profile()
 	var c ir.Chain
-	var any, cidr, named []ir.RuleNum
-	for _, id := range p.groups {
-		g := s.groups[groupKey{id, p.vpc}].by[d]
-		any = append(any, g.any...)
-		cidr = append(cidr, g.cidr...)
-		named = append(named, g.named...)
+	var sizes [listKinds]int
+	lists := make([]*[listKinds]numList, len(p.groups))
+	for i, id := range p.groups {
+		lists[i] = &s.groups[groupKey{id, p.vpc}].lists[d-sg.Ingress]
+		for kind, l := range lists[i] {
+			sizes[kind] += len(l.nums)
+		}
 	}
-	peer := slices.Concat(cidr, named)
 	platform := s.lowerPlatform(next, p, d, profile.Platform)
 	var beyond []ir.RuleNum
-	if len(any) > 0 {
+	if sizes[listAny] > 0 {
 		beyond = s.lowerPlatform(next, p, d, profile.BeyondAny)
 	}
 	p.platform = append(append(p.platform, platform...), beyond...)
+	rules := sizes[listAny] + sizes[listCIDR] + sizes[listNamed]
+	c.Rules = append(make([]ir.RuleNum, 0, len(platform)+len(beyond)+rules), platform...)
+	add := func(kinds ...listKind) {
+		for _, kind := range kinds {
+			for _, l := range lists {
+				c.Rules = append(c.Rules, l[kind].nums...)
+			}
+		}
+	}
 	if len(beyond) == 0 {
-		c.Rules = slices.Concat(platform, any, peer)
+		add(listAny, listCIDR, listNamed)
 	} else {
-		c.Rules = slices.Concat(platform, peer, beyond, any)
+		add(listCIDR, listNamed)
+		c.Rules = append(c.Rules, beyond...)
+		add(listAny)
 	}
 	switch {
 	case len(p.groups) == 0:
 		c.Default, c.Reason = profile.Unattached, ir.ReasonUnattached
-	case len(any)+len(peer) == 0:
+	case rules == 0:
 		c.Default, c.Reason = profile.EmptyDirection, ir.ReasonEmptyDirection
 	default:
 		c.Default, c.Reason = sg.Drop, ir.ReasonNoRule
+	}
+	if len(c.Rules) == 0 {
+		c.Rules = nil
 	}
 	return c
 }
 
 // lowerPlatform lowers the platform rules of p in direction d.
 func (s *state) lowerPlatform(next *policy.Snapshot, p *boundPolicy, d sg.Direction, rules []sg.PlatformRule) (out []ir.RuleNum) {
-	for _, pr := range rules {
+	for i := range rules {
+		pr := &rules[i]
 		if pr.Rule.Direction != d || slices.Contains(p.exempt, pr.Name) {
 			continue
 		}
-		for _, lr := range s.lower(next, p.vpc, pr.Rule) {
+		var lowered [2]ir.Rule
+		sel := s.lower(next, p.vpc, &pr.Rule, &lowered)
+		for f := range lowered {
+			lr := &lowered[f]
+			if lr.Family == 0 {
+				continue
+			}
 			lr.Ref = ir.RuleRef{Platform: pr.Name, Rule: pr.Rule.ID, Origin: pr.Rule.Origin}
 			lr.Action = pr.Action
-			out = append(out, s.rule(lr))
+			out = append(out, s.platformRule(lr, sel))
 		}
 	}
 	return out
@@ -335,7 +206,7 @@ func (s *state) releasePolicy(next *policy.Snapshot, p *boundPolicy) {
 		s.releaseGroup(next, groupKey{g, p.vpc})
 	}
 	for _, n := range p.platform {
-		s.releaseRule(next, n)
+		s.releasePlatform(next, n)
 	}
 	s.data.Policies.Delete(p.num)
 	s.step.Policy(p.num)
@@ -388,7 +259,7 @@ func chainNarrower(prev *ir.Program, now *ir.Data, was, is *ir.Chain) bool {
 	if was.Default == sg.Accept && is.Default == sg.Drop {
 		return true
 	}
-	head, tail := ends(was.Rules, is.Rules)
+	head, tail := ends.Common(was.Rules, is.Rules)
 	old, new := was.Rules[head:len(was.Rules)-tail], is.Rules[head:len(is.Rules)-tail]
 	has := make(map[ir.RuleNum]bool, len(new))
 	for _, n := range new {

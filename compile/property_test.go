@@ -152,7 +152,9 @@ func drawBatch(t *rapid.T, s *policy.Snapshot, most int) policy.Batch {
 	var b policy.Batch
 	for _, c := range rapid.SliceOfN(rapid.Custom(drawChange), 1, most).Draw(t, "changes") {
 		if put, ok := c.(policy.PutGroup); ok && rapid.Bool().Draw(t, "one rule") {
-			if g, ok := s.Group(put.Group.ID); ok {
+			if g, ok := s.Group(put.Group.ID); ok && rapid.Bool().Draw(t, "by rule") {
+				c = drawRuleEdit(t, g)
+			} else if ok {
 				c = policy.PutGroup{Group: drawEdit(t, g)}
 			}
 		}
@@ -163,6 +165,27 @@ func drawBatch(t *rapid.T, s *policy.Snapshot, most int) policy.Batch {
 		b.Changes, s = append(b.Changes, c), next
 	}
 	return b
+}
+
+// drawRuleEdit draws an edit of some rules of g.
+func drawRuleEdit(t *rapid.T, g *sg.Group) policy.EditGroup {
+	c := policy.EditGroup{ID: g.ID}
+	for _, r := range g.Rules {
+		is := drawRule(t, 0)
+		is.ID = r.ID
+		switch rapid.IntRange(0, 5).Draw(t, "what") {
+		case 0:
+			c.Remove = append(c.Remove, r.ID)
+		case 1:
+			c.Replace = append(c.Replace, is)
+		case 2:
+			c.Remove, c.Add = append(c.Remove, r.ID), append(c.Add, is)
+		}
+	}
+	for range rapid.IntRange(0, 2).Draw(t, "more") {
+		c.Add = append(c.Add, drawRule(t, rapid.IntRange(0, 9).Draw(t, "id")))
+	}
+	return c
 }
 
 // drawEdit returns g with one rule more, less or another one, or tracked where
@@ -404,6 +427,13 @@ func TestRuleEdits(t *testing.T) {
 				s = next
 			}
 		}
+		var changes []policy.Change // since the last compilation
+		reset := false              // there are others, too
+		change := func(c policy.Change) {
+			if next, _, err := s.With(c); err == nil {
+				s, changes = next, append(changes, c)
+			}
+		}
 		i := &sg.Interface{ID: "i1", VPC: "v1", Groups: groupIDs}
 		if s.Profile().Unit == sg.PerInstance {
 			grow(s.With(policy.PutInstance{Instance: &sg.Instance{ID: "n1", Groups: groupIDs}}))
@@ -413,8 +443,11 @@ func TestRuleEdits(t *testing.T) {
 		edit := func(n int) {
 			g, _ := s.Group(groupIDs[rapid.IntRange(0, 1).Draw(t, "group")])
 			for range n {
-				g = drawEdit(t, g)
-				grow(s.With(policy.PutGroup{Group: g}))
+				if rapid.Bool().Draw(t, "by rule") {
+					change(drawRuleEdit(t, g))
+				} else {
+					change(policy.PutGroup{Group: drawEdit(t, g)})
+				}
 				g, _ = s.Group(g.ID)
 			}
 		}
@@ -423,20 +456,28 @@ func TestRuleEdits(t *testing.T) {
 		var c compile.Compiler
 		_, err := c.Reset(s)
 		require.NoError(t, err)
+		changes = nil
 		for n := range rapid.IntRange(1, 8).Draw(t, "edits") {
 			edit(rapid.IntRange(0, 2).Draw(t, "at once"))
 			if rapid.Bool().Draw(t, "another set") { // perhaps of the other family
 				set := ipset.New("s", sg.FamilyAny, sg.Global())
 				require.NoError(t, set.Add(ipset.Entry{Prefix: drawPrefix(t, sg.FamilyAny)}))
-				grow(s.With(policy.PutSet{Set: set}))
+				change(policy.PutSet{Set: set})
 			}
 			if rapid.IntRange(0, 7).Draw(t, "profile") == 0 {
 				empty, err := policy.New(drawProfile(t))
 				require.NoError(t, err)
 				grow(empty.With(empty.Diff(s)...))
+				reset = true
 			}
-			m, err := c.Reset(s)
+			var m *compile.Matcher
+			if reset || rapid.Bool().Draw(t, "reset") {
+				m, err = c.Reset(s)
+			} else {
+				m, err = c.Apply(policy.Batch{Changes: changes})
+			}
 			require.NoError(t, err)
+			changes, reset = nil, false
 			fresh, err := compile.Compile(s)
 			require.NoError(t, err)
 			for k := n; k < len(questions); k += 5 {
@@ -537,4 +578,39 @@ func TestMetamorphic(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestEditBesideSet: a set that gets another family changes rules that an edit
+// in the same batch does not name.
+func TestEditBesideSet(t *testing.T) {
+	set := func(p string) *ipset.Set {
+		s := ipset.New("s", sg.FamilyOf(netip.MustParsePrefix(p).Addr()), sg.Global())
+		require.NoError(t, s.Add(ipset.Entry{Prefix: netip.MustParsePrefix(p)}))
+		return s
+	}
+	rule := func(id sg.RuleID, port uint16, p sg.Peer) sg.Rule {
+		return sg.Rule{ID: id, Direction: sg.Ingress, Protocol: sg.TCP, Ports: sg.Port(port), Peer: p}
+	}
+	s, err := policy.Build(sg.Profile{Name: "p"},
+		policy.PutSet{Set: set("10.0.0.0/8")},
+		policy.PutGroup{Group: &sg.Group{ID: "a", Name: "a", VPC: "v1", Rules: []sg.Rule{rule("set", 1, sg.PeerSet("s")), rule("any", 2, sg.PeerAny())}}},
+		policy.PutInterface{Interface: &sg.Interface{ID: "i1", VPC: "v1", Groups: []sg.GroupID{"a"}}},
+	)
+	require.NoError(t, err)
+	var c compile.Compiler
+	_, err = c.Reset(s)
+	require.NoError(t, err)
+	batch := policy.Batch{Changes: []policy.Change{
+		policy.PutSet{Set: set("fd00::/8")},
+		policy.EditGroup{ID: "a", Replace: []sg.Rule{rule("any", 3, sg.PeerAny())}},
+	}}
+	m, err := c.Apply(batch)
+	require.NoError(t, err)
+	s, _, err = s.With(batch.Changes...)
+	require.NoError(t, err)
+	fresh, err := compile.Compile(s)
+	require.NoError(t, err)
+	require.Equal(t, contents(fresh.Program()), contents(m.Program()))
+	i, _ := m.Interface("i1")
+	require.Equal(t, sg.Accept, m.Match(i.Index, sg.Ingress, ir.Flow{Remote: netip.MustParseAddr("fd00::1"), Protocol: 6, Port: 1}).Action)
 }

@@ -2,6 +2,7 @@ package compile
 
 import (
 	"cmp"
+	"encoding/binary"
 	"maps"
 	"net/netip"
 	"slices"
@@ -20,14 +21,14 @@ type state struct {
 	data ir.Data
 	step *ir.Step // what the current advance touches
 
-	rules    map[ir.Rule]*numbered // by content, Num zero
+	platform map[ir.Rule]*numbered // by content, Num zero
 	lastRule ir.RuleNum
 	garbage  []ir.RuleNum // rules that the current advance has replaced
 
-	selectors    map[selectorKey]*selector
-	byNum        map[ir.SelectorNum]*selector
 	bySet        map[sg.SetID]map[sg.VPCID]*selector
 	fresh        []*selector // made by the current advance
+	selectors    []selector  // to be used
+	room         int         // for how many rules the first VPC makes room
 	lastSelector ir.SelectorNum
 
 	groups   map[groupKey]*group
@@ -56,24 +57,43 @@ type numbered struct {
 	uses int
 }
 
-type selectorKey struct {
-	vpc  sg.VPCID
-	peer sg.Peer
+type selector struct {
+	vpc   *vpc
+	peer  sg.Peer
+	num   ir.SelectorNum
+	uses  int32
+	fresh bool // made by the current advance: filled from the next snapshot already
 }
 
-type selector struct {
-	selectorKey
-	num   ir.SelectorNum
-	uses  int
-	fresh bool // made by the current advance: filled from the next snapshot already
+// cidrKey is a prefix that a rule names: IPv4 addresses are low.
+type cidrKey struct{ high, low, bits uint64 }
+
+func keyOf(p netip.Prefix) cidrKey {
+	b := p.Addr().As16()
+	k := cidrKey{binary.BigEndian.Uint64(b[:8]), binary.BigEndian.Uint64(b[8:]), uint64(p.Bits())}
+	if p.Addr().Is4() { // no prefix of IPv6 is as long
+		k.bits += 1 << 8
+	}
+	return k
 }
 
 // vpc is one routing domain.
 type vpc struct {
+	id     sg.VPCID
 	num    uint16
+	cidrs  map[cidrKey]*selector
+	named  map[sg.Peer]*selector // groups and sets
 	uses   int               // interfaces and selectors
 	spaces [2]*classes.Space // of IPv4 and IPv6
 	dirty  bool              // the spaces have changed since they were published
+}
+
+// known returns what stands for peer, nil if there is nothing.
+func (v *vpc) known(peer sg.Peer) *selector {
+	if p, ok := peer.CIDR(); ok {
+		return v.cidrs[keyOf(p)]
+	}
+	return v.named[peer]
 }
 
 // space returns the space that p is in.
@@ -89,9 +109,8 @@ func newState(rules int) *state {
 		registries: registries,
 		chains:     chains.NewSet(registries[0], registries[1]),
 		data:       ir.NewData(),
-		rules:      make(map[ir.Rule]*numbered, rules),
-		selectors:  make(map[selectorKey]*selector, rules),
-		byNum:      make(map[ir.SelectorNum]*selector, rules),
+		platform:   map[ir.Rule]*numbered{},
+		room:       rules,
 		bySet:      map[sg.SetID]map[sg.VPCID]*selector{},
 		groups:     map[groupKey]*group{},
 		policies:   map[string]*boundPolicy{},
@@ -138,7 +157,7 @@ func (s *state) advance(cur, next *policy.Snapshot, prev *ir.Program, t *touched
 		}
 	}
 	for _, id := range t.groups.order {
-		s.relowerGroup(next, id, t.profile || stale[id])
+		s.relowerGroup(cur, next, id, t.rules[id], t.profile || stale[id])
 	}
 	revoked := s.members(cur, next, t)
 
@@ -159,8 +178,9 @@ func (s *state) advance(cur, next *policy.Snapshot, prev *ir.Program, t *touched
 	for _, id := range t.interfaces.order {
 		s.bind(next, id, t.reborn[id])
 	}
+	slices.Sort(s.garbage)
 	for _, n := range s.garbage {
-		s.releaseRule(next, n)
+		s.dropRule(next, n)
 	}
 	s.garbage = nil
 	for _, sel := range s.fresh {
@@ -217,57 +237,75 @@ func (s *state) settle() {
 	}
 }
 
-// rule returns the number of r, the same as long as it is in use anywhere.
-func (s *state) rule(r ir.Rule) ir.RuleNum {
-	r.Num = 0
-	n := s.rules[r]
+// newRule numbers r, whose peer is sel, nil for any.
+func (s *state) newRule(r *ir.Rule, sel *selector) ir.RuleNum {
+	s.lastRule++
+	r.Num = s.lastRule
+	s.data.Rules.Set(r.Num, *r)
+	s.step.Rule(r.Num)
+	if sel != nil {
+		sel.uses++
+	}
+	return r.Num
+}
+
+func (s *state) dropRule(next *policy.Snapshot, num ir.RuleNum) {
+	r, _ := s.data.Rules.Get(num)
+	s.data.Rules.Delete(num)
+	s.step.Rule(num)
+	if r.Peer == ir.Any {
+		return
+	}
+	is := s.data.Selectors.Ref(r.Peer)
+	sel := s.vpcs[is.VPC].known(is.Peer)
+	if sel.uses--; sel.uses == 0 {
+		s.dropSelector(next, sel)
+	}
+}
+
+// platformRule returns the number of a platform rule, the same as long as it
+// is in use by any policy.
+func (s *state) platformRule(r *ir.Rule, sel *selector) ir.RuleNum {
+	n := s.platform[*r]
 	if n == nil {
-		s.lastRule++
-		n = &numbered{num: s.lastRule}
-		s.rules[r] = n
-		numberedRule := r
-		numberedRule.Num = n.num
-		s.data.Rules.Set(n.num, numberedRule)
-		s.step.Rule(n.num)
-		if sel := s.byNum[r.Peer]; sel != nil {
-			sel.uses++
-		}
+		key := *r
+		n = &numbered{num: s.newRule(r, sel)}
+		s.platform[key] = n
 	}
 	n.uses++
 	return n.num
 }
 
-func (s *state) releaseRule(next *policy.Snapshot, num ir.RuleNum) {
+func (s *state) releasePlatform(next *policy.Snapshot, num ir.RuleNum) {
 	r, _ := s.data.Rules.Get(num)
 	r.Num = 0
-	n := s.rules[r]
-	if n.uses--; n.uses > 0 {
-		return
-	}
-	delete(s.rules, r)
-	s.data.Rules.Delete(num)
-	s.step.Rule(num)
-	if sel := s.byNum[r.Peer]; sel != nil {
-		if sel.uses--; sel.uses == 0 {
-			s.dropSelector(next, sel)
-		}
+	n := s.platform[r]
+	if n.uses--; n.uses == 0 {
+		delete(s.platform, r)
+		s.dropRule(next, num)
 	}
 }
 
-// selector returns the number of peer in a VPC, made and filled on first use.
-func (s *state) selector(next *policy.Snapshot, id sg.VPCID, peer sg.Peer) ir.SelectorNum {
-	if peer.IsAny() {
-		return ir.Any
+// selector returns what stands for peer, which is not any, in a VPC, made and
+// filled on first use.
+func (s *state) selector(next *policy.Snapshot, id sg.VPCID, peer sg.Peer) *selector {
+	v := s.vpc(id)
+	if sel := v.known(peer); sel != nil {
+		return sel
 	}
-	k := selectorKey{id, peer}
-	if sel := s.selectors[k]; sel != nil {
-		return sel.num
+	if len(s.selectors) == 0 {
+		s.selectors = make([]selector, 1+min(64, s.room/16))
 	}
+	sel := &s.selectors[0]
+	s.selectors = s.selectors[1:]
 	s.lastSelector++
-	sel := &selector{selectorKey: k, num: s.lastSelector, fresh: true}
+	*sel = selector{vpc: v, peer: peer, num: s.lastSelector, fresh: true}
 	s.fresh = append(s.fresh, sel)
-	s.selectors[k] = sel
-	s.byNum[sel.num] = sel
+	if p, ok := peer.CIDR(); ok {
+		v.cidrs[keyOf(p)] = sel
+	} else {
+		v.named[peer] = sel
+	}
 	s.data.Selectors.Set(sel.num, ir.Selector{Num: sel.num, VPC: id, Peer: peer})
 	s.step.Selector(sel.num)
 	if set, ok := peer.Set(); ok {
@@ -276,33 +314,36 @@ func (s *state) selector(next *policy.Snapshot, id sg.VPCID, peer sg.Peer) ir.Se
 		}
 		s.bySet[set][id] = sel
 	}
-	v := s.vpc(id)
 	v.uses++
 	s.change(next, v, sel, 1)
-	return sel.num
+	return sel
 }
 
 // dropSelector takes back what selector did. Members are up to date by then,
 // so they are those of next.
 func (s *state) dropSelector(next *policy.Snapshot, sel *selector) {
-	s.change(next, s.vpcs[sel.vpc], sel, -1)
-	delete(s.selectors, sel.selectorKey)
-	delete(s.byNum, sel.num)
+	s.change(next, sel.vpc, sel, -1)
+	if p, ok := sel.peer.CIDR(); ok {
+		delete(sel.vpc.cidrs, keyOf(p))
+	} else {
+		delete(sel.vpc.named, sel.peer)
+	}
 	s.data.Selectors.Delete(sel.num)
 	s.step.Selector(sel.num)
 	if set, ok := sel.peer.Set(); ok {
-		delete(s.bySet[set], sel.vpc)
+		delete(s.bySet[set], sel.vpc.id)
 		if len(s.bySet[set]) == 0 {
 			delete(s.bySet, set)
 		}
 	}
-	s.releaseVPC(sel.vpc)
+	s.releaseVPC(sel.vpc.id)
 }
 
 func (s *state) vpc(id sg.VPCID) *vpc {
 	v := s.vpcs[id]
 	if v == nil {
-		v = &vpc{num: uint16(s.vpcNumbers.take() - 1)}
+		v = &vpc{id: id, num: uint16(s.vpcNumbers.take() - 1), cidrs: make(map[cidrKey]*selector, s.room), named: map[sg.Peer]*selector{}}
+		s.room = 0
 		for i, f := range []sg.Family{sg.IPv4, sg.IPv6} {
 			v.spaces[i] = classes.NewSpace(f, s.registries[i])
 		}
@@ -318,7 +359,7 @@ func (s *state) change(next *policy.Snapshot, v *vpc, sel *selector, n int) {
 	if p, ok := sel.peer.CIDR(); ok {
 		v.space(p).Change(p, sel.num, n)
 	} else if id, ok := sel.peer.Group(); ok {
-		for p := range (source{next}).Group(sel.vpc, id) {
+		for p := range (source{next}).Group(v.id, id) {
 			v.space(p).Change(p, sel.num, n)
 		}
 	} else if id, ok := sel.peer.Set(); ok {
@@ -373,7 +414,11 @@ func (s *state) members(cur, next *policy.Snapshot, t *touched) (lost bool) {
 	}
 	iface := func(i *sg.Interface, n int) {
 		for _, g := range i.Groups {
-			sel := s.selectors[selectorKey{i.VPC, sg.PeerGroup(g)}]
+			v := s.vpcs[i.VPC]
+			if v == nil {
+				return
+			}
+			sel := v.known(sg.PeerGroup(g))
 			for _, p := range i.Addrs {
 				note(sel, p, n)
 			}
@@ -429,7 +474,7 @@ func (s *state) members(cur, next *policy.Snapshot, t *touched) (lost bool) {
 		if n == 0 {
 			continue
 		}
-		v := s.vpcs[m.sel.vpc]
+		v := m.sel.vpc
 		space := v.space(m.p)
 		had := space.Count(m.p, m.sel.num)
 		space.Change(m.p, m.sel.num, n)

@@ -22,6 +22,7 @@ func errNoPolicy() error {
 // that equal inputs give equal numbers.
 type touched struct {
 	groups     list[sg.GroupID]
+	rules      map[sg.GroupID][]policy.EditGroup // of groups that saw nothing but edits
 	sets       list[sg.SetID]
 	edits      map[sg.SetID][]policy.EditSet // of sets that saw nothing but edits
 	interfaces list[sg.InterfaceID]
@@ -47,13 +48,21 @@ func (l *list[T]) add(v T) {
 
 // touchedBy returns what done, as Snapshot.With spelled it out, touches.
 func touchedBy(done []policy.Change) *touched {
-	t := &touched{edits: map[sg.SetID][]policy.EditSet{}, reborn: map[sg.InterfaceID]bool{}}
+	t := &touched{
+		rules: map[sg.GroupID][]policy.EditGroup{}, edits: map[sg.SetID][]policy.EditSet{}, reborn: map[sg.InterfaceID]bool{},
+	}
 	whole := map[sg.SetID]bool{}
+	wholeGroups := map[sg.GroupID]bool{}
 	for _, c := range done {
 		switch c := c.(type) {
 		case policy.PutGroup:
+			wholeGroups[c.Group.ID] = true
 			t.groups.add(c.Group.ID)
+		case policy.EditGroup:
+			t.rules[c.ID] = append(t.rules[c.ID], c)
+			t.groups.add(c.ID)
 		case policy.DeleteGroup:
+			wholeGroups[c.ID] = true
 			t.groups.add(c.ID)
 		case policy.PutSet:
 			whole[c.Set.ID] = true
@@ -73,6 +82,9 @@ func touchedBy(done []policy.Change) *touched {
 	}
 	for id := range whole {
 		delete(t.edits, id)
+	}
+	for id := range wholeGroups {
+		delete(t.rules, id)
 	}
 	return t
 }
@@ -120,6 +132,9 @@ func touchedBetween(a, b *policy.Snapshot) *touched {
 func (s *state) admits(next *policy.Snapshot, t *touched) error {
 	vpcs := map[sg.VPCID]bool{}
 	for _, id := range t.groups.order {
+		if len(t.rules[id]) > 0 && !t.profile {
+			continue // it is where it was
+		}
 		if g, ok := next.Group(id); ok && s.vpcs[g.VPC] == nil {
 			vpcs[g.VPC] = true
 		}

@@ -1,15 +1,12 @@
 package conntrack
 
 import (
-	"testing"
-
 	"github.com/stretchr/testify/require"
 )
 
 // audit compares everything that a table at rest keeps twice: entries, index,
 // local ends, free slots, deadlines, high counters and gauges.
-func audit(t *testing.T, tb *Table) {
-	t.Helper()
+func audit(t require.TestingT, tb *Table) {
 	keys, zones, class, live := map[key]bool{}, map[Zone]int{}, [classes]int64{}, 0
 	for i := range tb.shards {
 		s := &tb.shards[i]

@@ -277,6 +277,29 @@ func TestHashFlood(t *testing.T) {
 	require.LessOrEqual(t, worst, 2*most)
 }
 
+// TestChance: where eviction looks is chosen anew every time, in each shard and
+// each table otherwise.
+func TestChance(t *testing.T) {
+	seen := map[uint64]bool{}
+	for range 3 {
+		tb := NewTable(Options{MaxEntries: 100, Shards: 4, MaxFragments: 1})
+		for range 50 {
+			for i := range tb.shards {
+				n := tb.shards[i].chance()
+				require.False(t, seen[n])
+				seen[n] = true
+			}
+		}
+	}
+	high := 0 // halves of the range, from which places are reduced
+	for n := range seen {
+		if n>>63 == 1 {
+			high++
+		}
+	}
+	require.InDelta(t, 300, high, 100)
+}
+
 // looks counts the buckets and entries that a search for a hash looks at, if it
 // finds nothing.
 func (x *index) looks(h uint64) (n int) {

@@ -67,6 +67,37 @@ func (t *Table) CommitFragment(now Time, z Zone, from Side, p *packet.Packet, b 
 	return f.first(f.clock.at(now), &k, p, print, accept, m)
 }
 
+// ReserveFragment reports whether CommitFragment is going to take p, a first
+// fragment, if the rules accept it; if not, p must be dropped whatever they say.
+// It makes room for its datagram, of which other fragments stay FragUnknown until
+// CommitFragment: ask it before p is tracked, since a packet that is dropped must
+// not move its connection (SEM-10). b is as in CommitFragment.
+//
+// For a trailing fragment that is kept until the verdict it reports whether that
+// fragment fits the datagram that was reserved, and puts it there.
+func (t *Table) ReserveFragment(now Time, z Zone, from Side, p *packet.Packet, b []byte) bool {
+	if !p.Fragment {
+		return true
+	}
+	f := &t.frags
+	k := fragKeyOf(z, from&1, p)
+	if p.Trailing() {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		d, _ := f.find(f.clock.at(now), &k)
+		if d == nil {
+			return false
+		}
+		v := d.place(p)
+		return v == d.verdict && d.open()
+	}
+	print := f.print(p, b)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	d := f.reserve(f.clock.at(now), &k, p, print)
+	return d != nil && d.open()
+}
+
 // TrackFragment returns the verdict on p, a trailing fragment that side from
 // sent, and the mark given to its first fragment; the mark is 0 unless the
 // verdict is FragAccept.
@@ -83,7 +114,7 @@ func (t *Table) TrackFragment(now Time, z Zone, from Side, p *packet.Packet) (Fr
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	d, _ := f.find(f.clock.at(now), &k)
-	if d == nil {
+	if d == nil || d.verdict == FragUnknown {
 		return FragUnknown, 0
 	}
 	v := d.place(p)
@@ -162,9 +193,9 @@ type datagram struct {
 	print        uint64 // of the first fragment
 	expiresAt    Time   // on the cache's own scale
 	mark         Mark
-	covered      uint32 // bytes accepted
-	end          uint32 // length of the whole; 0 until its last fragment is seen
-	verdict      FragVerdict
+	covered      uint32      // bytes accepted
+	end          uint32      // length of the whole; 0 until its last fragment is seen
+	verdict      FragVerdict // FragUnknown until CommitFragment
 	live         bool
 	n            uint8 // spans in use
 	spans        [maxSpans]span
@@ -175,9 +206,12 @@ type span struct{ from, to uint16 }
 
 func (d *datagram) complete() bool { return d.end != 0 && d.covered == d.end }
 
+// open reports whether fragments of d may still be accepted.
+func (d *datagram) open() bool { return d.verdict == FragAccept || d.verdict == FragUnknown }
+
 // place checks p against what was accepted of d and returns its verdict.
 func (d *datagram) place(p *packet.Packet) FragVerdict {
-	if d.verdict != FragAccept {
+	if !d.open() {
 		return d.verdict
 	}
 	from := uint32(p.FragOffset) * 8
@@ -195,7 +229,7 @@ func (d *datagram) place(p *packet.Packet) FragVerdict {
 	}
 	for _, o := range d.spans[:d.n] {
 		if o == s {
-			return FragAccept // duplicate
+			return d.verdict // duplicate
 		}
 	}
 	if d.n == maxSpans {
@@ -205,7 +239,7 @@ func (d *datagram) place(p *packet.Packet) FragVerdict {
 	d.spans[d.n] = s
 	d.n++
 	d.covered += to - from
-	return FragAccept
+	return d.verdict
 }
 
 // fits reports whether s agrees with the accepted fragments: it overlaps none
@@ -229,33 +263,44 @@ func (d *datagram) fits(s span, more bool) bool {
 
 // first judges a first fragment.
 func (f *fragments) first(now Time, k *fragKey, p *packet.Packet, print uint64, accept bool, m Mark) FragVerdict {
+	d := f.reserve(now, k, p, print)
+	switch {
+	case d == nil && accept:
+		return FragUnknown
+	case d == nil:
+		return FragDrop
+	case !d.open():
+	case !accept: // also where the rules have changed since it was accepted
+		d.verdict = FragDrop
+	case d.verdict == FragUnknown:
+		d.verdict, d.mark = FragAccept, m
+	}
+	return d.verdict
+}
+
+// reserve returns the datagram of p, a first fragment, which is new or has begun
+// with the same one; or it is poisoned, or nil if there is no room for it.
+func (f *fragments) reserve(now Time, k *fragKey, p *packet.Packet, print uint64) *datagram {
 	d, bucket := f.find(now, k)
 	switch {
 	case d == nil:
 		if d = f.add(now, k, bucket); d == nil {
-			if accept {
-				return FragUnknown
-			}
-			return FragDrop
+			return nil
 		}
-	case d.print == print:
-		if !accept && d.verdict == FragAccept {
-			d.verdict = FragDrop // the rules have changed
-		}
-		return d.place(p)
+	case d.print == print && d.verdict != FragOverlap:
+		d.verdict = d.place(p)
+		return d
 	case d.verdict == FragAccept && d.complete():
 		// All of it was delivered: this is another datagram with its number.
 	default:
 		d.verdict = FragOverlap
-		return FragOverlap
+		return d
 	}
-	d.print, d.mark, d.verdict = print, m, FragDrop
+	d.print, d.mark, d.verdict = print, 0, FragUnknown
 	d.covered, d.end, d.n = 0, 0, 0
 	d.expiresAt = now.after(f.timeout)
-	if accept {
-		d.verdict = FragAccept
-	}
-	return d.place(p)
+	d.verdict = d.place(p)
+	return d
 }
 
 // print condenses what the rules and the table may have judged p by, and what

@@ -244,3 +244,142 @@ func TestFragmentContent(t *testing.T) {
 		}
 	})
 }
+
+// A first fragment that was reserved gets the verdict that it would have got
+// without, and nothing of its datagram has one before.
+func TestReserveFragment(t *testing.T) {
+	t.Run("order", func(t *testing.T) {
+		for _, accept := range []bool{false, true} {
+			tb := NewTable(Options{})
+			first, rest := piece(1, 0, 64, true), piece(1, 64, 70, false)
+			require.False(t, tb.ReserveFragment(0, 0, Local, rest, nil), "nothing is reserved")
+			require.True(t, tb.ReserveFragment(0, 0, Local, first, nil))
+			require.True(t, tb.ReserveFragment(0, 0, Local, first, nil), "twice")
+			v, _ := tb.TrackFragment(0, 0, Local, rest)
+			require.Equal(t, FragUnknown, v)
+			want := map[bool]FragVerdict{false: FragDrop, true: FragAccept}[accept]
+			require.Equal(t, want, tb.CommitFragment(0, 0, Local, first, nil, accept, 3))
+			v, m := tb.TrackFragment(0, 0, Local, rest)
+			require.Equal(t, want, v)
+			require.Equal(t, map[bool]Mark{true: 3}[accept], m)
+			require.Equal(t, accept, tb.ReserveFragment(0, 0, Local, first, nil), "a duplicate")
+		}
+	})
+	t.Run("kept", func(t *testing.T) {
+		tb := NewTable(Options{})
+		require.True(t, tb.ReserveFragment(0, 0, Local, piece(1, 0, 64, true), nil))
+		require.True(t, tb.ReserveFragment(0, 0, Local, piece(1, 64, 128, true), nil))
+		require.True(t, tb.ReserveFragment(0, 0, Local, piece(1, 64, 128, true), nil), "a duplicate")
+		require.False(t, tb.ReserveFragment(0, 0, Local, piece(1, 120, 136, true), nil))
+		require.Equal(t, FragOverlap, tb.CommitFragment(0, 0, Local, piece(1, 0, 64, true), nil, true, 0))
+	})
+	t.Run("no room", func(t *testing.T) {
+		tb := NewTable(Options{MaxFragments: 1})
+		require.True(t, tb.ReserveFragment(0, 0, Local, piece(1, 0, 64, true), nil))
+		require.False(t, tb.ReserveFragment(0, 0, Local, piece(2, 0, 64, true), nil), "what waits for its verdict stays")
+		require.Equal(t, FragAccept, tb.CommitFragment(0, 0, Local, piece(1, 0, 64, true), nil, true, 0))
+	})
+	t.Run("whole", func(t *testing.T) {
+		require.True(t, NewTable(Options{}).ReserveFragment(0, 0, Local, &packet.Packet{}, nil))
+	})
+	rapid.Check(t, func(t *rapid.T) {
+		plain, reserved := NewTable(Options{MaxFragments: 3}), NewTable(Options{MaxFragments: 3})
+		now := Time(0)
+		for range rapid.IntRange(1, 30).Draw(t, "n") {
+			now += Time(rapid.SampledFrom([]int64{0, 0, 0, 1, 70}).Draw(t, "pause")) * second
+			from := 8 * rapid.IntRange(0, 3).Draw(t, "from")
+			p := piece(uint32(rapid.IntRange(1, 4).Draw(t, "id")), from, from+8*rapid.IntRange(1, 3).Draw(t, "size"), true)
+			p.MoreFrags = from == 0 || rapid.Bool().Draw(t, "more")
+			p.Tuple.DstPort = uint16(rapid.IntRange(1, 2).Draw(t, "port"))
+			if p.Trailing() {
+				p.Tuple.DstPort = 0
+				v, m := plain.TrackFragment(now, 0, Local, p)
+				if w, n := reserved.TrackFragment(now, 0, Local, p); v != w || m != n {
+					t.Fatalf("%v %v, not %v %v", w, n, v, m)
+				}
+				continue
+			}
+			accept := rapid.Bool().Draw(t, "accept")
+			takes := reserved.ReserveFragment(now, 0, Local, p, nil)
+			v, w := plain.CommitFragment(now, 0, Local, p, nil, accept, 1), reserved.CommitFragment(now, 0, Local, p, nil, accept, 1)
+			if v != w {
+				t.Fatalf("%v, not %v", w, v)
+			}
+			if accept && takes != (w == FragAccept) {
+				t.Fatalf("reserved: %v, then %v", takes, w)
+			}
+		}
+	})
+}
+
+// TestFragmentHeader is FRAG-05 for what the table has of a packet without its
+// bytes: a second first fragment that differs in one bit of one field is another,
+// and so is one with two fields exchanged.
+func TestFragmentHeader(t *testing.T) {
+	tb := NewTable(Options{MaxEntries: 16, MaxFragments: 1 << 12, MaxFragmentsPerZone: 1 << 12})
+	id := uint32(0)
+	var first packet.Packet
+	begin := func(proto uint8) {
+		id++
+		first = *piece(id, 0, 64, true)
+		first.Tuple.Proto = proto
+		first.Seq, first.Ack, first.Data, first.Window, first.Flags = 0x01020304, 0x15161718, 56, 0x4142, packet.ACK
+		first.Inner.Tuple, first.Inner.Seq = tuple(packet.ProtoTCP, outside+":80", inside+":9"), 77
+	}
+	accept := true
+	commit := func(p packet.Packet) FragVerdict { return tb.CommitFragment(0, 0, Local, &p, nil, accept, 1) }
+	type field struct {
+		name string
+		bits int
+		flip func(p *packet.Packet, bit int)
+	}
+	fields := []field{
+		{"Seq", 32, func(p *packet.Packet, bit int) { p.Seq ^= 1 << bit }},
+		{"Ack", 32, func(p *packet.Packet, bit int) { p.Ack ^= 1 << bit }},
+		{"Length", 32, func(p *packet.Packet, bit int) { p.Length ^= 1 << bit }},
+		{"Data", 32, func(p *packet.Packet, bit int) { p.Data ^= 1 << bit }},
+		{"Flags", 8, func(p *packet.Packet, bit int) { p.Flags ^= 1 << bit }},
+		{"ICMPType", 8, func(p *packet.Packet, bit int) { p.ICMPType ^= 1 << bit }},
+		{"ICMPCode", 8, func(p *packet.Packet, bit int) { p.ICMPCode ^= 1 << bit }},
+		{"L4", 16, func(p *packet.Packet, bit int) { p.L4 ^= 1 << bit }},
+		{"Window", 16, func(p *packet.Packet, bit int) { p.Window ^= 1 << bit }},
+		{"FragSize", 3, func(p *packet.Packet, bit int) { p.FragSize ^= 1 << (bit + 3) }},
+		{"SrcPort", 16, func(p *packet.Packet, bit int) { p.Tuple.SrcPort ^= 1 << bit }},
+		{"DstPort", 16, func(p *packet.Packet, bit int) { p.Tuple.DstPort ^= 1 << bit }},
+		{"Inner.Seq", 32, func(p *packet.Packet, bit int) { p.Inner.Seq ^= 1 << bit }},
+		{"Inner.SrcPort", 16, func(p *packet.Packet, bit int) { p.Inner.Tuple.SrcPort ^= 1 << bit }},
+		{"Inner.DstPort", 16, func(p *packet.Packet, bit int) { p.Inner.Tuple.DstPort ^= 1 << bit }},
+		{"Inner.Src", 128, func(p *packet.Packet, bit int) { p.Inner.Tuple.Src[bit/8] ^= 1 << (bit % 8) }},
+		{"Inner.Dst", 128, func(p *packet.Packet, bit int) { p.Inner.Tuple.Dst[bit/8] ^= 1 << (bit % 8) }},
+	}
+	for _, proto := range []uint8{packet.ProtoTCP, packet.ProtoICMP} {
+		for _, f := range fields {
+			for bit := range f.bits {
+				accept = bit%2 == 0
+				want := map[bool]FragVerdict{false: FragDrop, true: FragAccept}[accept]
+				begin(proto)
+				require.Equal(t, want, commit(first))
+				require.Equal(t, want, commit(first), "a duplicate")
+				other := first
+				f.flip(&other, bit)
+				require.Equal(t, FragOverlap, commit(other), "%s, bit %d", f.name, bit)
+			}
+		}
+	}
+	accept = true
+	for name, swap := range map[string]func(p *packet.Packet){
+		"numbers": func(p *packet.Packet) { p.Seq, p.Ack = p.Ack, p.Seq },
+		"lengths": func(p *packet.Packet) { p.Length, p.Data = p.Data, p.Length },
+		"ports":   func(p *packet.Packet) { p.Tuple.SrcPort, p.Tuple.DstPort = p.Tuple.DstPort, p.Tuple.SrcPort },
+		"windows": func(p *packet.Packet) { p.L4, p.Window = p.Window, p.L4 },
+		"inner":   func(p *packet.Packet) { p.Inner.Tuple = reverse(p.Inner.Tuple) },
+		"flags":   func(p *packet.Packet) { p.Flags, p.ICMPType = p.ICMPType, p.Flags },
+		"types":   func(p *packet.Packet) { p.Flags, p.ICMPCode = p.ICMPCode, p.Flags },
+		"sizes":   func(p *packet.Packet) { p.Inner.Seq, p.FragSize = uint32(p.FragSize)<<8, 8 },
+	} {
+		begin(packet.ProtoTCP)
+		require.Equal(t, FragAccept, commit(first))
+		swap(&first)
+		require.Equal(t, FragOverlap, commit(first), name)
+	}
+}

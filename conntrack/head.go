@@ -35,7 +35,6 @@ const (
 	headerTCP  = 20
 	headerUDP  = 8
 	timestamps = 12 // bytes of options that are a timestamp and nothing else (RFC 7323, appendix A)
-	mapped     = 0xffff0000
 )
 
 // read makes h the head of the packet that b begins with, and reports false if
@@ -123,11 +122,7 @@ func (l *Lane) turn(h *head) {
 	if l.from != Remote {
 		h.rh, h.rl, h.lh, h.ll, h.ports = h.lh, h.ll, h.rh, h.rl, bits.RotateLeft32(h.ports, 16)
 	}
-	if ends := uint64(l.zone)<<32 | uint64(h.ports); h.kind>>8 == 4 {
-		h.hash = l.table.secret.hash4(h.rl>>32<<32|h.ll>>32, ends, uint64(h.kind))
-	} else {
-		h.hash = l.table.secret.hash6(h.rh, h.rl, h.lh, h.ll, ends, uint64(h.kind))
-	}
+	h.hash = l.table.secret.words(h.rh, h.rl, h.lh, h.ll, uint64(l.zone)<<32|uint64(h.ports), uint64(h.kind))
 }
 
 // of makes h the head of p, and reports false if it is neither whole TCP nor

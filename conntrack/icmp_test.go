@@ -4,8 +4,52 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
+
+	"example.com/secgroup/conntrack/packet"
 )
+
+// TestICMPTypes: what every type of both protocols may be, and what it asks.
+func TestICMPTypes(t *testing.T) {
+	type is struct {
+		c     class
+		query uint8
+	}
+	v4 := map[uint8]is{
+		0: {classAnswer, 8}, 8: {classOpener, 8}, 13: {classOpener, 13}, 14: {classAnswer, 13}, 15: {classOpener, 15}, 16: {classAnswer, 15},
+		17: {classOpener, 17}, 18: {classAnswer, 17},
+		3: {classError, 0}, 4: {classError, 0}, 5: {classError, 0}, 11: {classError, 0}, 12: {classError, 0},
+	}
+	for n := range 256 {
+		typ := uint8(n)
+		want, ok := v4[typ]
+		if !ok {
+			want = is{classOther, 0}
+		}
+		six := is{classOther, 0}
+		switch {
+		case typ < 128:
+			six = is{classError, 0}
+		case typ <= 129:
+			six = is{classOpener + class(typ-128), 128}
+		}
+		for _, family := range []uint8{4, 6} {
+			for _, proto := range []uint8{packet.ProtoICMP, packet.ProtoICMPv6} {
+				var got is
+				got.c, got.query = classifyICMP(proto, family, typ)
+				switch {
+				case (proto == packet.ProtoICMP) != (family == 4):
+					require.Equal(t, is{}, got, "%d", typ)
+				case family == 4:
+					require.Equal(t, want, got, "%d", typ)
+				default:
+					require.Equal(t, six, got, "%d", typ)
+				}
+			}
+		}
+	}
+}
 
 // TestQuotedSequence is ICMP-15 against plain counting: an error about a segment
 // is related if it quotes a number from a window before what was acknowledged

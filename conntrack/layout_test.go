@@ -156,6 +156,51 @@ func TestCountsSpill(t *testing.T) {
 	}
 }
 
+// TestCountsOfTCP: what lies beside a counter stays what it was when the counter
+// overflows: the options of both ends, and how long the connection lives.
+func TestCountsOfTCP(t *testing.T) {
+	for _, d := range []Dir{Original, Reply} {
+		g := newGate()
+		syn, synAck := seg(client, server, "S", 1000, 0, 0, 1000), seg(server, client, "SA", 5000, 1001, 0, 1000)
+		syn.HasScale, syn.Scale, synAck.HasScale, synAck.Scale = true, 7, true, 5
+		g.out(syn)
+		g.in(synAck)
+		c := g.Track(0, 0, Local, seg(client, server, "A", 1001, 5001, 0, 1000))
+		s := &g.shards[c.ref.shard]
+		e := s.at(c.ref.id)
+		before := [2]options{e.options(Original), e.options(Reply)}
+		require.NotEqual(t, before[0], before[1])
+		e.packets[d] |= countMask
+		for range 3 {
+			g.now += 100 * second
+			require.Equal(t, "A", g.out(seg(client, server, "A", 1001, 5001, 0, 1000)))
+			require.Equal(t, "A", g.in(seg(server, client, "A", 5001, 1001, 0, 1000)))
+		}
+		require.Equal(t, before, [2]options{e.options(Original), e.options(Reply)})
+		for e := range g.All(g.now) {
+			require.Equal(t, uint64(1<<24+2), e.Packets[d])
+			require.Equal(t, g.now+Time(Timeouts{}.withDefaults().TCPEstablished), e.Expires)
+		}
+		require.Equal(t, "D", g.in(seg(server, client, "A", 5001+1000<<8, 1001, 1, 1000)))
+		require.Equal(t, "A", g.in(seg(server, client, "A", 5001+1000<<7-1, 1001, 1, 1000)), "scaled")
+	}
+	// A datagram's too.
+	tb := NewTable(Options{})
+	out, in := flow(1)
+	c, _ := tb.Commit(0, 0, Local, out, 1, 1)
+	tb.Track(0, 0, Remote, in)
+	tb.shards[c.ref.shard].at(c.ref.id).packets = [2]uint32{countMask, countMask}
+	for i := range Time(3) {
+		tb.Track((i+1)*100*second, 0, Local, out)
+		tb.Track((i+1)*100*second, 0, Remote, in)
+	}
+	for e := range tb.All(300 * second) {
+		require.Equal(t, 420*second, e.Expires)
+		require.Equal(t, [2]uint64{1<<24 + 2, 1<<24 + 2}, e.Packets)
+	}
+	require.Equal(t, 1, tb.Len())
+}
+
 // TestIndexFull fills an index to its last slots, so that entries are displaced,
 // and takes them out again.
 func TestIndexFull(t *testing.T) {

@@ -158,7 +158,7 @@ func (m *model) track(now Time, z Zone, from Side, p *packet.Packet, allowed boo
 	if e.tcp != nil {
 		after := *e.tcp
 		o := after.step(d, p, e, m.liberal)
-		if d == Original && p.Flags&(packet.SYN|packet.ACK) == packet.SYN && !allowed && (o == moved || o == passed) {
+		if d == Original && p.Flags&(packet.SYN|packet.ACK|packet.FIN|packet.RST) == packet.SYN && !allowed && o != reopens {
 			return result{conn: e.conn(Established, from), touched: e}
 		}
 		switch *e.tcp = after; o {

@@ -17,6 +17,7 @@ type harness struct {
 	back  bool // the clock may step back
 	whole bool // one shard: the victim of an eviction is the worst of all
 	held  []held
+	stats Stats                                         // of packets: what the table should have counted
 	allow func(k modelKey, e *modelEntry, why End) bool // what may leave besides the expired
 }
 
@@ -187,7 +188,18 @@ func (h *harness) trackPacket(z Zone, from Side, p *packet.Packet) result {
 	if want.touched != nil {
 		h.hold(got, want.touched)
 	}
+	h.count(want, got.State == Established && got.Dir == Original && opens(p))
 	return want
+}
+
+// count counts a packet: one that is held back, for the rules to judge, is none.
+func (h *harness) count(r result, held bool) {
+	switch {
+	case r.conn.State == Invalid:
+		h.stats.Invalid++
+	case (r.touched != nil || r.reopens != nil) && !held:
+		h.stats.Found++
+	}
 }
 
 // flow lets a connection run for a while, which random packets rarely do.
@@ -277,7 +289,13 @@ func (h *harness) commitPacket(z Zone, from Side, p *packet.Packet) {
 		if err != ErrFull || !full || best != 0 && limits < 2 || got != (Conn{}) {
 			h.rt.Fatalf("Commit: %v, %+v; full=%v best=%d", err, got, full, best)
 		}
+		h.stats.Drop++
 		return
+	}
+	opener := got.Dir == Original && opens(p)
+	h.count(want, opener && what != "open")
+	if want.conn.State == Established && what == "open" && !opener {
+		h.stats.InsertFailed++
 	}
 	if creates {
 		if full && best == 0 {
@@ -431,6 +449,8 @@ func (h *harness) check(rt *rapid.T) {
 		rt.Fatalf("Len %d, want %d", h.t.Len(), len(h.m.m))
 	case s.Insert != uint64(h.m.inserted), s.Expired+s.EarlyDrop+s.Delete != uint64(h.m.ended):
 		rt.Fatalf("%+v, want %d inserted, %d ended", s, h.m.inserted, h.m.ended)
+	case s.Found != h.stats.Found, s.Invalid != h.stats.Invalid, s.InsertFailed != h.stats.InsertFailed, s.Drop != h.stats.Drop:
+		rt.Fatalf("%+v, want %+v", s, h.stats)
 	case h.t.Len() > h.m.max:
 		rt.Fatalf("%d entries, limit %d", h.t.Len(), h.m.max)
 	}
@@ -457,6 +477,7 @@ func propertySequence(rt *rapid.T) {
 		"flush": action(h.flush), "update": action(h.update), "sweep": action(h.sweep), "time": action(h.time),
 		"": h.check,
 	})
+	audit(rt, h.t)
 }
 
 // TestSequence compares the table with the model over random sequences.

@@ -1,6 +1,7 @@
 package conntrack
 
 import (
+	"runtime"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -52,6 +53,32 @@ func TestUpdateLocksNoEntry(t *testing.T) {
 	require.False(t, locked())
 	require.Equal(t, Mark(7), tb.Track(0, 1, Local, out).Mark)
 	require.Equal(t, 1, tb.Update(0, func(*Entry) (Mark, uint32, bool) { return 0, 0, false }))
+	audit(t, tb)
+}
+
+// What Update writes waits for a packet that has the connection at that time.
+func TestUpdateWaits(t *testing.T) {
+	tb := NewTable(Options{MaxEntries: 100, Shards: 1})
+	out, _ := flow(1)
+	_, err := tb.Commit(0, 1, Local, out, 7, 1)
+	require.NoError(t, err)
+	e := tb.shards[0].at(1 << 1)
+	for _, keep := range []bool{true, false} {
+		var done atomic.Bool
+		tb.Update(0, func(*Entry) (Mark, uint32, bool) {
+			w := e.lock()
+			go func() {
+				for range 1000 {
+					runtime.Gosched()
+				}
+				done.Store(true)
+				e.unlock(w)
+			}()
+			return 8, 2, keep
+		})
+		require.True(t, done.Load())
+	}
+	require.Zero(t, tb.Len())
 	audit(t, tb)
 }
 

@@ -67,7 +67,7 @@ func (h *harness) restart() {
 			delete(m.m, k)
 		}
 	}
-	m.inserted, m.ended, h.held = len(m.m), 0, nil
+	m.inserted, m.ended, h.held, h.stats = len(m.m), 0, nil, Stats{}
 
 	h.now += Time(rapid.SampledFrom([]time.Duration{0, 3 * time.Second, -1000 * time.Hour, 1000 * time.Hour, 20 * 365 * 24 * time.Hour}).Draw(rt, "clock"))
 	m.shift = m.clock - h.now
@@ -112,6 +112,7 @@ func propertyRestart(rt *rapid.T) {
 		"restart": action(h.restart), "jump": action(h.jump),
 		"": h.check,
 	})
+	audit(rt, h.t)
 }
 
 // TestRestart compares a table that is replaced by another one, restored from
@@ -469,6 +470,14 @@ func TestRestoreRefusesLies(t *testing.T) {
 	refuses(t, reframe(1, append(one(udp), itemZone, 0)), ErrSnapshotDamaged, "half a zone")
 	refuses(t, reframe(1, append(one(udp), 9)), ErrSnapshotDamaged, "an unknown item")
 	refuses(t, reframe(1, one(udp)[:50]), ErrSnapshotDamaged, "half a connection")
+	for count := range uint64(4) { // as if a connection were its first byte
+		for _, kind := range []uint8{itemPlain, itemTCP} {
+			for _, rest := range [][]byte{nil, zone, udp.append(nil), append(udp.append(nil), zone...)} {
+				refuses(t, reframe(count, slices.Concat(zone, []byte{kind}, rest)), ErrSnapshotDamaged, "a byte of a connection")
+			}
+		}
+		refuses(t, reframe(count, slices.Concat(zone, zone[:1], udp.append(nil))), ErrSnapshotDamaged, "a byte of a zone")
+	}
 	refuses(t, reframe(1, append(appendZone(nil, 0, strings.Repeat("x", maxZoneName+1)), one(udp)...)), ErrSnapshotDamaged, "a long name")
 	short := appendZone(nil, 0, "name")
 	binary.BigEndian.PutUint16(short[5:], 500)
@@ -514,6 +523,63 @@ func TestRestoreRefusesLies(t *testing.T) {
 	r := udp
 	r.left = 1
 	refuses(t, reframe(1, one(r)), ErrSnapshotDamaged, "held, but not of TCP")
+}
+
+// Of an item that is cut short nothing is taken.
+func TestSnapshotCutItems(t *testing.T) {
+	item := appendZone(nil, 77, "name")
+	for n := range item {
+		z, name, size := cutZone(item[:n])
+		require.Zero(t, z, n)
+		require.Nil(t, name, n)
+		require.Zero(t, size, n)
+	}
+	z, name, size := cutZone(append(item, "more"...))
+	require.Equal(t, []any{Zone(77), "name", len(item)}, []any{z, string(name), size})
+}
+
+// What a table may have had at the utmost is no lie.
+func TestRestoreUtmost(t *testing.T) {
+	g := newGate()
+	g.out(udp(inside+":1000", outside+":53"))
+	var udp record
+	require.NoError(t, readSnapshot(bytes.NewReader(saved(t, g.Table, 0, SnapshotOptions{})), func(_ Zone, _ []byte, r *record) { udp = *r }))
+	g = newGate()
+	g.out(tcp(inside+":1001", outside+":443", "S"))
+	var tcp record
+	require.NoError(t, readSnapshot(bytes.NewReader(saved(t, g.Table, 0, SnapshotOptions{})), func(_ Zone, _ []byte, r *record) { tcp = *r }))
+	tcp.status = StatusEstablished
+	for name, c := range map[string]struct {
+		r    record
+		f    func(r *record)
+		want Restored
+	}{
+		"age":                 {udp, func(r *record) { r.age = maxAge }, Restored{Connections: 1}},
+		"idle since it began": {udp, func(r *record) { r.age, r.idle = 5, 5 }, Restored{Connections: 1}},
+		"a year idle":         {udp, func(r *record) { r.age, r.idle = maxTicks, maxTicks }, Restored{Expired: 1}},
+		"a year left":         {tcp, func(r *record) { r.left = maxTicks }, Restored{Connections: 1}},
+		"last segment":        {tcp, func(r *record) { r.tcp.lastSeg, r.tcp.lastDir = segRst, Reply }, Restored{Connections: 1}},
+		"first status":        {tcp, func(r *record) { r.status = StatusSynSent }, Restored{Connections: 1}},
+		"last status":         {tcp, func(r *record) { r.status = StatusClose }, Restored{Connections: 1}},
+		"SYN_SENT":            {tcp, func(r *record) { r.status, r.tcp.synData, r.tcp.lastAck = StatusSynSent, 1, 1 }, Restored{Connections: 1}},
+		"options":             {tcp, func(r *record) { r.tcp.opts = [2]options{0x7f, 0x7f}; r.tcp.lastOpts = 0xff }, Restored{Connections: 1}},
+		"long name":           {udp, nil, Restored{Connections: 1}},
+	} {
+		zone := ""
+		if c.f == nil {
+			zone = strings.Repeat("x", maxZoneName)
+		} else {
+			c.f(&c.r)
+		}
+		to := NewTable(Options{})
+		got, err := to.Restore(bytes.NewReader(reframe(1, c.r.append(appendZone(nil, 0, zone)))), 0, RestoreOptions{})
+		require.NoError(t, err, name)
+		require.Equal(t, c.want, got, name)
+		for e := range to.All(0) {
+			require.Equal(t, -Time(c.r.age)*tick, e.Created, name)
+			require.Equal(t, -Time(c.r.idle)*tick, e.LastSeen, name)
+		}
+	}
 }
 
 // counting counts what is read of it.
@@ -586,4 +652,34 @@ func TestRestoreHeldDeadline(t *testing.T) {
 	far := seg(there, here, "A", 1<<30, 101, 0, 1000)
 	require.Equal(t, Invalid, g.Track(g.now, 0, Remote, far).State)
 	require.Equal(t, Established, to.Track(0, 0, Remote, far).State)
+}
+
+// Counters come back exactly, whichever of them are too large for an entry.
+func TestRestoreCounters(t *testing.T) {
+	g := newGate()
+	g.out(udp(inside+":1000", outside+":53"))
+	g.in(udp(outside+":53", inside+":1000"))
+	var r record
+	require.NoError(t, readSnapshot(bytes.NewReader(saved(t, g.Table, 0, SnapshotOptions{})), func(_ Zone, _ []byte, got *record) { r = *got }))
+	packets, octets := []uint64{1, 1<<24 - 1, 1 << 24, 1<<24 + 1, 1 << 40}, []uint64{0, 1<<32 - 1, 1 << 32, 1<<32 + 1, 1 << 50}
+	for _, p := range packets {
+		for _, b := range octets {
+			for d := range 2 {
+				r.packets, r.bytes = [2]uint64{3, 4}, [2]uint64{5, 6}
+				r.packets[d], r.bytes[d] = p, b
+				tb := NewTable(Options{MaxEntries: 16, Shards: 1, MaxFragments: 1})
+				_, err := tb.Restore(bytes.NewReader(reframe(1, r.append(appendZone(nil, 0, "")))), 0, RestoreOptions{})
+				require.NoError(t, err)
+				require.Zero(t, tb.Stats().Found, "this table has not seen them")
+				require.Equal(t, Established, tb.Track(0, 0, Remote, udp(outside+":53", inside+":1000")).State)
+				for e := range tb.All(0) {
+					require.Equal(t, [2]uint64{r.packets[0], r.packets[1] + 1}, e.Packets)
+					require.Equal(t, [2]uint64{r.bytes[0], r.bytes[1] + 100}, e.Bytes)
+				}
+				require.Equal(t, uint64(1), tb.Stats().Found)
+				require.Equal(t, 1, tb.Flush(0, 0))
+				require.Equal(t, uint64(1), tb.Stats().Found)
+			}
+		}
+	}
 }

@@ -9,9 +9,10 @@ import "example.com/secgroup/conntrack/packet"
 // A New packet carries no entry yet; pass it to Commit once it is allowed. An
 // ICMP error that is Related carries the connection that it is about, and is
 // not counted there. A pure SYN of the original direction is Established too,
-// even in the middle of a connection, but Track changes and counts nothing for
-// it: whether today's rules still allow it is for the caller to judge, who
-// passes it to Commit if they do (TCP-25).
+// even in the middle of a connection and whatever its numbers are, but Track
+// changes and counts nothing for it: whether today's rules still allow it is for
+// the caller to judge, who passes it to Commit if they do, which may say that it
+// is Invalid (TCP-25).
 //
 // A trailing fragment has no ports: Track passes it to TrackFragment and
 // returns Established with the first fragment's mark, without an entry, or
@@ -105,7 +106,12 @@ func (s *shard) follow(now uint32, e *entry, id, w uint32, from Side, p *packet.
 	d := e.dir(from)
 	o, held := moved, !allowed && d == Original && opens(p)
 	if id&numberTCP != 0 {
-		if o = s.followTCP(now, s.atTCP(id), id, d, p, held); o == refused || o == reopens {
+		if held && !e.status().closed() {
+			conn := s.conn(e, id, w, Established, d)
+			e.unlock(w)
+			return conn, moved
+		}
+		if o = s.followTCP(now, s.atTCP(id), id, d, p); o == refused || o == reopens {
 			e.unlock(w)
 			if o == refused {
 				s.invalid.Add(1)
@@ -113,10 +119,6 @@ func (s *shard) follow(now uint32, e *entry, id, w uint32, from Side, p *packet.
 			}
 			s.found.Add(1)
 			return Conn{State: New, Opener: from}, o
-		} else if held {
-			conn := s.conn(e, id, w, Established, d)
-			e.unlock(w)
-			return conn, o
 		}
 		if d == Reply {
 			e.flags |= flagSeenReply
@@ -140,15 +142,14 @@ func opens(p *packet.Packet) bool {
 	return p.Tuple.Proto == packet.ProtoTCP && segmentOf(p.Flags) == segSyn
 }
 
-// followTCP moves e on by any segment; held, it only says what would become of
-// it.
-func (s *shard) followTCP(now uint32, e *tcpEntry, id uint32, d Dir, p *packet.Packet, held bool) outcome {
+// followTCP moves e on by any segment.
+func (s *shard) followTCP(now uint32, e *tcpEntry, id uint32, d Dir, p *packet.Packet) outcome {
 	var c tcpConn
 	e.load(&c)
 	expiry, idle := s.expiry(&e.entry, id), s.table.idle.of(&e.entry)
 	liberal := s.table.liberal || s.locals.at(e.local).liberal()
 	o := c.tcp(&c.window, d, p, liberal)
-	if o == refused || o == reopens || held {
+	if o == refused || o == reopens {
 		return o // nothing has changed
 	}
 	e.store(&c)

@@ -140,6 +140,7 @@ func BenchmarkServed(b *testing.B) {
 				b.Fatal(v)
 			}
 		})
+		run("syn again", ir.ReasonEstablished, tcp(client, service, "S"), tcp(client, service, "S"))
 		run("udp", ir.ReasonEstablished, udp(client, dns, 64), udp(client, dns, 64), udp(dns, client, 64))
 		run("denied", ir.ReasonNoRule, tcp(client, at(f.local, "22"), "S"))
 		b.Run("denied in batches of 64/"+f.name, func(b *testing.B) {

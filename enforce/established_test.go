@@ -1,12 +1,14 @@
 package enforce_test
 
 import (
+	"io"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"example.com/secgroup/conntrack"
+	"example.com/secgroup/conntrack/packet"
 	"example.com/secgroup/enforce"
 	"example.com/secgroup/sg"
 	"example.com/secgroup/sg/policy"
@@ -358,4 +360,19 @@ func TestRefusedSynLeavesNoTrace(t *testing.T) {
 		require.NotEqual(t, was.LastSeen, is.LastSeen)
 		require.Equal(t, "opened denied", b.kinds())
 	})
+}
+
+// Who writes to the table himself, in a zone that no port has, disturbs neither a
+// change of policy nor a snapshot.
+func TestForeignZone(t *testing.T) {
+	b := newBench(t, enforce.Options{}, profile(sg.Cut), group("web", https("a")), nic("i", "web"))
+	var p packet.Packet
+	require.NoError(t, packet.Decode(tcp("192.0.2.7:4000", "10.0.0.5:443", "S"), &p))
+	_, err := b.Table().Commit(0, 1<<30, conntrack.Remote, &p, 1, 99)
+	require.NoError(t, err)
+	b.change(group("web", https("b")))
+	require.Equal(t, 1, b.Table().Len())
+	n, err := b.Snapshot(io.Discard)
+	require.NoError(t, err)
+	require.Zero(t, n)
 }

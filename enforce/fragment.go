@@ -56,6 +56,31 @@ func (p *Port) keep(h *hold, st *portState, now conntrack.Time, d sg.Direction, 
 	return got, mark, false
 }
 
+// reserveFirst makes room for the datagram of a first fragment, those that are
+// kept of it included. It is false if the fragment must be dropped whatever the
+// verdict is: its datagram contradicts itself, was refused before, or there is
+// no room to know it again.
+func (p *Port) reserveFirst(st *portState, now conntrack.Time, d sg.Direction, pkt *packet.Packet, b []byte) bool {
+	t := p.engine.table
+	if !t.ReserveFragment(now, st.frags, side(d), pkt, b) {
+		return false
+	}
+	h := p.held.Load()
+	if h == nil || h.waiting.Load() == 0 {
+		return true
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	p.expireHeld(h, now)
+	for _, id := range h.order {
+		k := &h.kept[id]
+		if !k.placed && k.of(st.frags, side(d), pkt) && !t.ReserveFragment(now, st.frags, k.side, &k.pkt, nil) {
+			return false
+		}
+	}
+	return true
+}
+
 // commitFirst records the verdict on a first fragment for the others, those that
 // are kept included. It is false if the fragment must be dropped whatever the
 // verdict is: its datagram contradicts itself, or there is no room to know it

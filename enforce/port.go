@@ -151,8 +151,12 @@ func (p *Port) fragment(st *portState, now conntrack.Time, d sg.Direction, pkt *
 	if pkt.Trailing() {
 		return p.trailing(st, now, d, pkt, b)
 	}
-	conn := p.engine.table.Track(now, st.zone, side(d), pkt)
-	v := p.pass(st, now, d, pkt, b, conn)
+	var v ir.Verdict
+	if p.reserveFirst(st, now, d, pkt, b) {
+		v = p.pass(st, now, d, pkt, b, p.engine.table.Track(now, st.zone, side(d), pkt))
+	} else { // it must not move its connection
+		v = p.drop(st, now, d, pkt, ir.Verdict{Reason: ir.ReasonFragment})
+	}
 	p.settle(st, now, d, pkt, v)
 	return v
 }
@@ -294,7 +298,9 @@ func (p *Port) known(st *portState, now conntrack.Time, d sg.Direction, pkt *pac
 			return v, true
 		}
 	}
-	p.remark(st, c, v.Rule, pkt)
+	if c.Epoch != st.gen.epoch || ir.RuleNum(c.Mark) != v.Rule {
+		p.remark(st, c, v.Rule, pkt)
+	}
 	return v, true
 }
 

@@ -85,10 +85,14 @@ func (e *Engine) giveUp(z conntrack.Zone) {
 	e.gone = append(e.gone, z)
 }
 
-// stateOf returns the state of the port that has zone z now, nil if none has.
+// stateOf returns the state of the port that has zone z now, nil if none has: z
+// may be anybody's who has written to the table himself.
 func (e *Engine) stateOf(z conntrack.Zone) *portState {
 	e.mu.RLock()
 	defer e.mu.RUnlock()
+	if uint64(z) >= uint64(len(e.zones)) {
+		return nil
+	}
 	if p := e.zones[z]; p != nil {
 		if st := p.state.Load(); st != nil && st.zone == z {
 			return st

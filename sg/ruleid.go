@@ -17,6 +17,14 @@ const maxGenerated = 120
 // it. The rules at the indexes soft may lose their id to one that is written:
 // those of a template are meant.
 func AssignIDs(rules []Rule, soft ...int) {
+	assign(rules, func(RuleID) bool { return false }, soft...)
+}
+
+// AssignNewIDs is AssignIDs for rules that come behind others: those have the
+// ids that taken reports, and keep them.
+func AssignNewIDs(rules []Rule, taken func(RuleID) bool) { assign(rules, taken) }
+
+func assign(rules []Rule, taken func(RuleID) bool, soft ...int) {
 	isSoft := make(map[int]bool, len(soft))
 	for _, n := range soft {
 		isSoft[n] = true
@@ -39,9 +47,9 @@ func AssignIDs(rules []Rule, soft ...int) {
 	tried := make(map[RuleID]int)
 	for _, n := range open {
 		r := &rules[n]
-		if used[r.ID] {
+		if used[r.ID] || taken(r.ID) {
 			base := r.ID
-			for k := max(2, tried[base]+1); used[r.ID] || reserved[r.ID]; k++ {
+			for k := max(2, tried[base]+1); used[r.ID] || taken(r.ID) || reserved[r.ID]; k++ {
 				r.ID = RuleID(fmt.Sprintf("%s-%d", base, k))
 				tried[base] = k
 			}

@@ -1,6 +1,7 @@
 package sg_test
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -39,4 +40,21 @@ func TestAssignIDs(t *testing.T) {
 	sg.AssignIDs(swapped)
 	require.Equal(t, rules[2].ID, swapped[0].ID)
 	require.Equal(t, rules[0].ID, swapped[1].ID)
+}
+
+// TestAssignNewIDs: what rules get beside others is what they get among them.
+func TestAssignNewIDs(t *testing.T) {
+	rule := func(id sg.RuleID, port uint16) sg.Rule {
+		return sg.Rule{ID: id, Direction: sg.Ingress, Protocol: sg.TCP, Ports: sg.Port(port), Peer: sg.PeerAny()}
+	}
+	have := []sg.Rule{rule("in-tcp-1-from-any", 9), rule("in-tcp-1-from-any-2", 8), rule("x", 7)}
+	fresh := []sg.Rule{rule("", 1), rule("", 1), rule("x", 2), rule("", 3), rule("in-tcp-1-from-any-4", 4)}
+	all := append(slices.Clone(have), fresh...)
+	sg.AssignIDs(all)
+	sg.AssignNewIDs(fresh, func(id sg.RuleID) bool {
+		return slices.ContainsFunc(have, func(r sg.Rule) bool { return r.ID == id })
+	})
+	require.Equal(t, all[len(have):], fresh)
+	require.Equal(t, sg.RuleID("in-tcp-1-from-any-3"), fresh[0].ID)
+	require.Equal(t, sg.RuleID("in-tcp-1-from-any-5"), fresh[1].ID)
 }

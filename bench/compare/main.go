@@ -74,12 +74,13 @@ func run(rounds int, slice time.Duration, only string, quick, kernel, list, veri
 	return out.save(dir)
 }
 
-// allTrials are those of this process, in the order of the report.
+// allTrials are those of this process, in the order of the report. What memory
+// they keep comes first: garbage of the others would be counted.
 func allTrials(s scale) []trial {
 	var out []trial
 	for _, t := range [][]trial{
-		ruleTrials(s), establishedTrials(s), setTrials(s), tableTrials(s), prefixTrials(s), decodeTrials(), coreTrials(),
-		buildTrials(s), updateTrials(s), memoryTrials(s), collectTrials(s), ageTrials(s),
+		memoryTrials(s), ruleTrials(s), establishedTrials(s), setTrials(s), tableTrials(s), prefixTrials(s), decodeTrials(), coreTrials(),
+		buildTrials(s), updateTrials(s), collectTrials(s), ageTrials(s),
 	} {
 		out = append(out, t...)
 	}

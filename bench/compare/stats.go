@@ -34,6 +34,16 @@ func (s series) ratios(a, b key) []float64 {
 	return out
 }
 
+// differences returns a-b of every round that both have, at least 0.
+func (s series) differences(a, b key) []float64 {
+	x, y := s.values(a), s.values(b)
+	var out []float64
+	for i := range min(len(x), len(y)) {
+		out = append(out, max(0, x[i]-y[i]))
+	}
+	return out
+}
+
 // keys returns the columns in the order in which they were measured.
 func (s series) keys() []key {
 	var out []key

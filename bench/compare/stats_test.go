@@ -36,6 +36,17 @@ func TestRatios(t *testing.T) {
 	}
 }
 
+// TestDifferences: a difference is of one round, and none is less than nothing.
+func TestDifferences(t *testing.T) {
+	var s series
+	for round, v := range [][2]float64{{10, 1}, {20, 30}} {
+		s = append(s, sample{round + 1, "t", "a", value{perOp, v[0]}}, sample{round + 1, "t", "b", value{perOp, v[1]}})
+	}
+	if got := s.differences(key{"t", "a", perOp}, key{"t", "b", perOp}); !slices.Equal(got, []float64{9, 0}) {
+		t.Errorf("differences %v", got)
+	}
+}
+
 func TestShort(t *testing.T) {
 	for f, want := range map[float64]string{
 		0: "0", 0.001: "<0.01", 1.234: "1.23", 12.34: "12.3", 123.4: "123", 1234: "1,234", 1234567: "1,234,567",

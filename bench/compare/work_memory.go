@@ -72,11 +72,16 @@ func memoryTrials(s scale) []trial {
 // resident memory, which includes what is not on the heap.
 func stays(make func() (any, error)) (heap, resident float64, err error) {
 	settle := func() (uint64, float64) {
-		debug.FreeOSMemory()
-		runtime.GC() // finalizers of the first may have freed more
-		debug.FreeOSMemory()
 		var m runtime.MemStats
-		runtime.ReadMemStats(&m)
+		// Finalizers, and pools, free more with every collection for a while.
+		for calm, last := 0, uint64(0); calm < 3; last = m.HeapAlloc {
+			debug.FreeOSMemory()
+			if runtime.ReadMemStats(&m); m.HeapAlloc < last || last == 0 {
+				calm = 0
+			} else {
+				calm++
+			}
+		}
 		return m.HeapAlloc, residentBytes()
 	}
 	// The first makes what is made once, and outlives the second, so that nothing

@@ -15,7 +15,8 @@ import (
 
 // prefixTrials are look-ups of addresses alone, without a packet: as many
 // random addresses of the set as it has prefixes, so that none is in the cache.
-// Of secgroup it is Matcher.Match, which looks up the port too.
+// Of secgroup it is Matcher.Match, which looks up the port too, and MatchBatch,
+// 64 at a time.
 func prefixTrials(s scale) []trial {
 	var out []trial
 	for _, f := range families {
@@ -25,6 +26,7 @@ func prefixTrials(s scale) []trial {
 			name:  fmt.Sprintf("lookup/v%d/prefixes=%s", f, count(s.lookups)), about: "a random address of a set, no packet around it",
 			contestants: []contestant{
 				{"secgroup", opensLookup(l, s.lookups, matcherLookup)},
+				{"secgroup batch", opensLookup(l, s.lookups, matcherBatchLookup)},
 				{"bart.Lite", opensLookup(l, s.lookups, liteLookup)},
 				{"bart.Table", opensLookup(l, s.lookups, tableLookup)},
 			},
@@ -48,6 +50,34 @@ func matcherLookup(w *world) (lookup, error) {
 			if m.Match(i.Index, sg.Ingress, f).Action == sg.Accept {
 				n++
 			}
+		}
+		return n
+	}, nil
+}
+
+func matcherBatchLookup(w *world) (lookup, error) {
+	m, err := compile.Compile(w.policy)
+	if err != nil {
+		return nil, err
+	}
+	i, _ := m.Interface(workload.SingleInterface)
+	flows, out := make([]ir.Flow, 64), make([]ir.Verdict, 64)
+	for k := range flows {
+		flows[k] = ir.Flow{Protocol: uint8(sg.TCP), Port: 443}
+	}
+	return func(from []netip.Addr) (n int) {
+		for len(from) > 0 {
+			some := min(len(from), len(flows))
+			for k, a := range from[:some] {
+				flows[k].Remote = a
+			}
+			m.MatchBatch(i.Index, sg.Ingress, flows[:some], out)
+			for k := range out[:some] {
+				if out[k].Action == sg.Accept {
+					n++
+				}
+			}
+			from = from[some:]
 		}
 		return n
 	}, nil

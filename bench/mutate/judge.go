@@ -1,107 +1,128 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"time"
 )
 
+// together is how many mutants one build has at most.
+const together = 120
+
 // judge runs tests against the first o.n mutants that compile, and prints the
-// survivors.
-func judge(ctx context.Context, w io.Writer, o options, tests []string, list []mutant) (t tally, err error) {
-	dir, err := os.MkdirTemp("", "mutate")
+// survivors. Each mutant is judged by the tests of its own package, and then by
+// those that o names.
+func judge(ctx context.Context, w io.Writer, o options, list []mutant) (t tally, err error) {
+	work, err := os.MkdirTemp("", "mutate")
 	if err != nil {
 		return t, err
 	}
-	defer os.RemoveAll(dir)
+	defer os.RemoveAll(work)
 	started := time.Now()
-	for _, m := range list {
-		if o.n > 0 && t.killed+t.survived >= o.n {
-			break
+	for dir := 0; len(list) > 0 && (o.n == 0 || t.killed+t.survived < o.n); dir++ {
+		most := together
+		if o.n > 0 {
+			most = min(most, o.n-t.killed-t.survived)
 		}
-		switch fate, err := try(ctx, dir, o.limit, tests, m); {
-		case err != nil:
+		most = min(most, len(list))
+		some := list[:most]
+		list = list[most:]
+		at := filepath.Join(work, fmt.Sprint(dir))
+		if err := os.Mkdir(at, 0o700); err != nil {
 			return t, err
-		case fate == invalid:
-			t.invalid++
-			continue
-		case fate == survived:
-			t.survived++
-			fmt.Fprintf(w, "survived %s\n", m)
-		default:
-			t.killed++
 		}
-		if n := t.killed + t.survived; n%10 == 0 {
-			fmt.Fprintf(os.Stderr, "%d mutants in %s, %d survived\n", n, time.Since(started).Round(time.Second), t.survived)
+		err := judgeSome(ctx, at, o, some, func(m mutant, f fate) {
+			t.count(f)
+			if f == survived {
+				fmt.Fprintf(w, "survived %s\n", m)
+			}
+			fmt.Fprintf(os.Stderr, "%s %s: %s (%s)\n", time.Since(started).Round(time.Second), f, m, t)
+		})
+		if err != nil {
+			return t, err
+		}
+		if err := os.RemoveAll(at); err != nil {
+			return t, err
 		}
 	}
 	return t, nil
 }
 
+// judgeSome judges mutants that are in one build.
+func judgeSome(ctx context.Context, work string, o options, list []mutant, tell func(mutant, fate)) error {
+	numbers := map[int]mutant{}
+	for i, m := range list {
+		numbers[i+1] = m
+	}
+	s, err := newSchema(work, numbers)
+	if err != nil {
+		return err
+	}
+	// All are built before the first runs: a mutant counts if it compiles in each.
+	suites := map[string]*suite{}
+	for i := range list {
+		for _, pkg := range o.suitesOf(list[i]) {
+			if _, ok := suites[pkg]; ok {
+				continue
+			}
+			if suites[pkg], err = newSuite(ctx, s, pkg, o.limit); err != nil {
+				return err
+			}
+			fmt.Fprintf(os.Stderr, "%s: at most %s\n", pkg, suites[pkg].limit.Round(time.Second))
+		}
+	}
+	for i, m := range list {
+		n := i + 1
+		if _, ok := s.numbers[n]; !ok {
+			tell(m, invalid)
+			continue
+		}
+		var tests []*suite
+		for _, pkg := range o.suitesOf(m) {
+			tests = append(tests, suites[pkg])
+		}
+		f, err := try(ctx, tests, n)
+		if err != nil {
+			return err
+		}
+		tell(m, f)
+	}
+	return nil
+}
+
 type fate int
 
 const (
-	invalid fate = iota
-	survived
-	killed
+	invalid  fate = iota // does not compile
+	survived             // all tests pass
+	killed               // a test fails
+	late                 // killed too: the tests do not end
 )
 
-// try runs the tests against one mutant, until one fails.
-func try(ctx context.Context, dir string, limit time.Duration, tests []string, m mutant) (fate, error) {
-	src, err := os.ReadFile(m.file)
-	if err != nil {
-		return invalid, err
-	}
-	code := slices.Concat(src[:m.from], []byte(m.text), src[m.to:])
-	original, err := filepath.Abs(m.file)
-	if err != nil {
-		return invalid, err
-	}
-	mutated, overlay := filepath.Join(dir, "mutant.go"), filepath.Join(dir, "overlay.json")
-	if err := os.WriteFile(mutated, code, 0o600); err != nil {
-		return invalid, err
-	}
-	list, err := json.Marshal(map[string]any{"Replace": map[string]string{original: mutated}})
-	if err != nil {
-		return invalid, err
-	}
-	if err := os.WriteFile(overlay, list, 0o600); err != nil {
-		return invalid, err
-	}
-	if _, err := goTool(ctx, limit, "build", "-overlay="+overlay, "./"+filepath.Dir(m.file)); err != nil {
-		return invalid, ctx.Err()
-	}
-	for _, pkg := range tests {
-		out, err := goTool(ctx, limit, "test", "-short", "-failfast", "-vet=off", "-count=1",
-			"-timeout="+limit.String(), "-overlay="+overlay, pkg)
-		var exit *exec.ExitError
-		switch {
-		case err == nil:
-			continue
-		case ctx.Err() != nil || !errors.As(err, &exit):
-			return invalid, errors.Join(ctx.Err(), err)
-		case bytes.Contains(out, []byte("[build failed]")):
-			return invalid, nil // an unused import or variable that only the tests' build sees
-		}
-		return killed, nil
-	}
-	return survived, nil
+// String returns the fate in a word or two.
+func (f fate) String() string {
+	return [...]string{"invalid", "survived", "killed", "killed late"}[f]
 }
 
-// goTool runs the go command, for twice the time that a test may take: building
-// counts too.
-func goTool(ctx context.Context, limit time.Duration, args ...string) (output []byte, err error) {
-	ctx, cancel := context.WithTimeout(ctx, 2*limit)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, "go", args...)
-	cmd.WaitDelay = time.Second
-	return cmd.CombinedOutput()
+// try runs the tests against one mutant, until one fails.
+func try(ctx context.Context, tests []*suite, number int) (fate, error) {
+	for _, s := range tests {
+		var exit *exec.ExitError
+		switch _, err := s.run(ctx, number); {
+		case ctx.Err() != nil:
+			return invalid, ctx.Err()
+		case err == errLate:
+			return late, nil
+		case errors.As(err, &exit):
+			return killed, nil
+		case err != nil:
+			return invalid, err
+		}
+	}
+	return survived, nil
 }

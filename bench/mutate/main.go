@@ -1,20 +1,29 @@
 // Mutate asks the tests of a package whether they would notice: it makes small
 // changes to its code, one at a time, and runs tests against each.
 //
-//	go run ./bench/mutate -n 100 ./conntrack/packet
-//	go run ./bench/mutate -n 150 -tests ./conntrack,./enforce ./conntrack
+//	go run ./bench/mutate -n 120 ./conntrack/packet
+//	go run ./bench/mutate -n 120 -tests ./compile ./compile ./compile/internal/ranges
 //
-// A mutant is killed if a test fails or does not end. One that does not compile
-// does not count. The tests run in the order given until one of them kills it;
-// without -tests, those of the package itself. A mutant reaches the compiler as
-// an overlay, so no file of the tree is changed; but tests that fail may leave
-// files of their own (rapid does): see git status afterwards.
+// A mutant is killed if a test fails or does not end within ten seconds and five
+// times what the tests take without a mutant. One that does not compile does not
+// count. The tests, in their short form, are those of the mutant's package and
+// then those that -tests names, until one of them kills it. Mutants reach the
+// compiler as an overlay, many in one build (see schema), so no file of the tree
+// is changed.
 //
 // A mutant may eat memory without end: set a limit first (ulimit -v 12000000).
 //
-// Which mutants are made depends on the code, -n and -seed alone. The survivors
-// are listed with their place; whether one is a hole in the tests or behaves
-// like the original is for a reader to say.
+// Which mutants are made depends on the code, the packages named, -n and -seed
+// alone: -n of them, drawn from all the places of all the packages. The
+// survivors are listed with their place; whether one is a hole in the tests or
+// behaves like the original is for a reader to say.
+//
+// Left out is what no test is asked about: what is outside of functions, and
+// constants and types within (names of states, padding); the text of String and
+// Error methods. So is what by its construction makes no difference: the capacity
+// given to make and what functions named touch do (read memory ahead of its use),
+// which only save time, and how far a slice goes beyond the bytes that Uint64 and
+// its like read of it.
 package main
 
 import (
@@ -25,16 +34,19 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/signal"
+	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 )
 
 func main() {
 	var o options
-	flag.IntVar(&o.n, "n", 100, "mutants of each package; 0 is all")
+	flag.IntVar(&o.n, "n", 100, "mutants of all packages together; 0 is all")
 	flag.Uint64Var(&o.seed, "seed", 1, "which of them")
-	flag.DurationVar(&o.limit, "limit", 2*time.Minute, "how long one test run may take")
-	flag.StringVar(&o.tests, "tests", "", "packages with the tests, separated by commas; by default the package itself")
+	flag.DurationVar(&o.limit, "limit", 0, "how long the tests of one package may take; 0 is ten seconds and five times what they take without a mutant")
+	flag.StringVar(&o.tests, "tests", "", "further packages whose tests judge the mutants, separated by commas")
+	flag.StringVar(&o.at, "at", "", "only the mutants whose description begins so, such as conntrack/tcp.go:80:")
 	flag.Float64Var(&o.want, "want", 0, "fail if less than this share is killed (0 to 1)")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
@@ -50,47 +62,73 @@ type options struct {
 	seed  uint64
 	limit time.Duration
 	tests string
+	at    string
 	want  float64
 }
 
-// run mutates each package and prints what became of the mutants.
+// suitesOf returns the packages whose tests judge m.
+func (o *options) suitesOf(m mutant) []string {
+	list := []string{"./" + filepath.ToSlash(filepath.Dir(m.file))}
+	if o.tests == "" {
+		return list
+	}
+	for pkg := range strings.SplitSeq(o.tests, ",") {
+		if !slices.Contains(list, pkg) {
+			list = append(list, pkg)
+		}
+	}
+	return list
+}
+
+// run mutates the packages and prints what became of the mutants.
 func run(ctx context.Context, w io.Writer, o options, packages []string) error {
 	if len(packages) == 0 {
 		return fmt.Errorf("name the packages to mutate, such as ./conntrack/packet")
 	}
-	var all tally
+	var all []mutant
 	for _, pkg := range packages {
-		mutants, err := find(pkg)
+		list, err := find(pkg)
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(w, "%s: %d places\n", pkg, len(mutants))
-		rand.New(rand.NewPCG(o.seed, 0)).Shuffle(len(mutants), func(i, j int) { mutants[i], mutants[j] = mutants[j], mutants[i] })
-		tests := []string{pkg}
-		if o.tests != "" {
-			tests = strings.Split(o.tests, ",")
-		}
-		t, err := judge(ctx, w, o, tests, mutants)
-		fmt.Fprintf(w, "%s: %s\n", pkg, t)
-		if err != nil {
-			return err
-		}
-		all.add(t)
+		fmt.Fprintf(w, "%s: %d places\n", pkg, len(list))
+		all = append(all, list...)
 	}
-	fmt.Fprintf(w, "mutants: %s\n", all)
-	if all.share() < o.want {
-		return fmt.Errorf("%.1f %% killed, wanted are %.1f %%", 100*all.share(), 100*o.want)
+	rand.New(rand.NewPCG(o.seed, 0)).Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
+	if o.at != "" {
+		all = slices.DeleteFunc(all, func(m mutant) bool { return !strings.HasPrefix(m.String(), o.at) })
+	}
+	t, err := judge(ctx, w, o, all)
+	fmt.Fprintf(w, "mutants: %s\n", t)
+	if err != nil {
+		return err
+	}
+	if t.share() < o.want {
+		return fmt.Errorf("%.1f %% killed, wanted are %.1f %%", 100*t.share(), 100*o.want)
 	}
 	return nil
 }
 
 // tally counts what became of mutants.
-type tally struct{ killed, survived, invalid int }
+type tally struct {
+	killed   int
+	late     int // of them, because the tests did not end
+	survived int
+	invalid  int
+}
 
-func (t *tally) add(o tally) {
-	t.killed += o.killed
-	t.survived += o.survived
-	t.invalid += o.invalid
+func (t *tally) count(f fate) {
+	switch f {
+	case invalid:
+		t.invalid++
+	case survived:
+		t.survived++
+	case killed:
+		t.killed++
+	case late:
+		t.killed++
+		t.late++
+	}
 }
 
 func (t tally) share() float64 {
@@ -101,5 +139,6 @@ func (t tally) share() float64 {
 }
 
 func (t tally) String() string {
-	return fmt.Sprintf("%d killed, %d survived (%.1f %% killed), %d did not compile", t.killed, t.survived, 100*t.share(), t.invalid)
+	return fmt.Sprintf("%d killed, %d of them by the time limit, %d survived (%.1f %% killed), %d did not compile",
+		t.killed, t.late, t.survived, 100*t.share(), t.invalid)
 }

@@ -34,6 +34,12 @@ func (e fault) String() string { return "a" + "b" }
 type fault [8]int
 
 var errBad = errors.New("bad")
+
+func room() ([]int, map[int]int) { return make([]int, 3, 3+4), make(map[int]int, 5) }
+
+func touch(a []int) { _ = a[2] }
+
+func read(b []byte) uint64 { return binary.LittleEndian.Uint64(b[1:9]) }
 `
 
 func TestMutantsOfAFile(t *testing.T) {
@@ -48,18 +54,81 @@ func TestMutantsOfAFile(t *testing.T) {
 		require.NoError(t, err, m)
 	}
 	require.ElementsMatch(t, []string{
-		"sample.go:8: n > limit && n != 9 -> !(n > limit && n != 9)",
-		"sample.go:8: && -> ||",
-		"sample.go:8: > -> >=",
-		"sample.go:8: > -> <=",
-		"sample.go:8: != -> ==",
-		"sample.go:8: 9 -> 10",
-		"sample.go:9: n = limit -> nothing",
-		"sample.go:10: true -> false",
-		"sample.go:12: n++ -> nothing",
-		"sample.go:12: ++ -> --",
-		"sample.go:13: false -> true",
+		"sample.go:8:5: n > limit && n != 9 -> !(n > limit && n != 9)",
+		"sample.go:8:15: && -> ||",
+		"sample.go:8:7: > -> >=",
+		"sample.go:8:7: > -> <=",
+		"sample.go:8:20: != -> ==",
+		"sample.go:8:23: 9 -> 10",
+		"sample.go:9:3: n = limit -> nothing",
+		"sample.go:10:13: true -> false",
+		"sample.go:12:2: n++ -> nothing",
+		"sample.go:12:3: ++ -> --",
+		"sample.go:13:12: false -> true",
+		"sample.go:22:55: 3 -> 4",
+		"sample.go:26:66: 1 -> 2",
 	}, got)
+}
+
+// TestTestsMustPass: what fails without a mutant says nothing about one.
+func TestTestsMustPass(t *testing.T) {
+	t.Chdir(t.TempDir())
+	for name, text := range map[string]string{
+		"go.mod":         "module sample\n\ngo 1.26\n",
+		"sample.go":      "package sample\n\nfunc Less(a, b int) bool { return a < b }\n",
+		"sample_test.go": "package sample\n\nimport \"testing\"\n\nfunc TestLess(t *testing.T) { t.Fatal() }\n",
+	} {
+		require.NoError(t, os.WriteFile(name, []byte(text), 0o600))
+	}
+	require.ErrorContains(t, run(context.Background(), &bytes.Buffer{}, options{}, []string{"."}), "without a mutant")
+}
+
+const shapes = `package shapes
+
+type List[T any] struct{ items []T }
+
+func (List[T]) Kind(_, b int, _ string) int { return b + 1 }
+
+func (l *List[T]) Add(items ...T) { l.items = append(l.items, items...); unused := 1; _ = unused }
+
+func Make[K comparable, V any](int, ...V) (m map[K]V, n int) { m = map[K]V{}; return m, 3 - 1 }
+
+func nothing() {}
+
+func init() { nothing() }
+`
+
+// TestSchema: whatever a function looks like, its mutants are in one build with
+// it, and those that do not compile are found out.
+func TestSchema(t *testing.T) {
+	t.Chdir(t.TempDir())
+	for name, text := range map[string]string{
+		"go.mod":    "module shapes\n\ngo 1.26\n",
+		"shapes.go": shapes,
+		"shapes_test.go": `package shapes
+
+import "testing"
+
+func TestShapes(t *testing.T) {
+	var l List[string]
+	l.Add("a", "b")
+	m, n := Make[int](7, "a")
+	if l.Kind(1, 2, "") != 3 || len(l.items) != 2 || m == nil || n != 2 {
+		t.Fatal()
+	}
+}
+`,
+	} {
+		require.NoError(t, os.WriteFile(name, []byte(text), 0o600))
+	}
+	require.NoError(t, os.Mkdir("inner", 0o700))
+	require.NoError(t, os.WriteFile("inner/inner.go", []byte("package inner\n\nfunc One() int { return 1 }\n"), 0o600))
+	require.NoError(t, os.WriteFile("inner/inner_test.go", []byte("package inner\n\nimport \"testing\"\n\nfunc TestOne(t *testing.T) {\n\tif One() != 1 {\n\t\tt.Fatal()\n\t}\n}\n"), 0o600))
+	var out bytes.Buffer
+	require.NoError(t, run(context.Background(), &out, options{tests: "."}, []string{".", "./inner"}))
+	require.Contains(t, out.String(), "survived shapes.go:7:84: 1 -> 2\n")
+	require.Contains(t, out.String(), "survived shapes.go:13:15: nothing() -> nothing\n")
+	require.Contains(t, out.String(), "8 killed, 0 of them by the time limit, 2 survived", out.String())
 }
 
 // TestJudge: a good test kills what a bad one does not, and what does not
@@ -74,18 +143,20 @@ func TestJudge(t *testing.T) {
 	t.Chdir(dir)
 	for _, c := range []struct {
 		name, test string
+		limit      time.Duration
 		want       tally
 	}{
-		{"bad", "Less(1, 2)", tally{survived: 2, invalid: 1}},
-		{"one side", "if !Less(1, 2) { t.Fatal() }", tally{killed: 1, survived: 1, invalid: 1}},
-		{"good", "if !Less(1, 2) || Less(1, 1) { t.Fatal() }", tally{killed: 2, invalid: 1}},
+		{"bad", "Less(1, 2)", time.Minute, tally{survived: 2, invalid: 1}},
+		{"endless", "for !Less(1, 2) {}", 3 * time.Second, tally{killed: 1, late: 1, survived: 1, invalid: 1}},
+		{"one side", "if !Less(1, 2) { t.Fatal() }", time.Minute, tally{killed: 1, survived: 1, invalid: 1}},
+		{"good", "if !Less(1, 2) || Less(1, 1) { t.Fatal() }", 0, tally{killed: 2, invalid: 1}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			write("sample_test.go", "package sample\n\nimport \"testing\"\n\nfunc TestLess(t *testing.T) { "+c.test+" }\n")
 			list, err := find(".")
 			require.NoError(t, err)
 			var out bytes.Buffer
-			got, err := judge(context.Background(), &out, options{limit: time.Minute}, []string{"."}, list)
+			got, err := judge(context.Background(), &out, options{limit: c.limit}, list)
 			require.NoError(t, err)
 			require.Equal(t, c.want, got, out.String())
 		})

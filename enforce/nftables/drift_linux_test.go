@@ -17,7 +17,9 @@ import (
 	"example.com/secgroup/sg/policy"
 )
 
-func TestDrift(t *testing.T) {
+// API-08: whatever somebody else has changed is found, and repaired by the next
+// Apply.
+func TestAPI08Drift(t *testing.T) {
 	h := newHost(t, Options{})
 	s := newSource(t, town([]string{friend, "192.0.2.0/24"}, []string{friend})...)
 	h.apply(s.matcher())

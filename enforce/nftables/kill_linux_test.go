@@ -19,7 +19,7 @@ import (
 	"example.com/secgroup/enforce/internal/netlabtest"
 )
 
-var kills = flag.Int("nftables.kills", 100, "kills of TestKilledApply")
+var kills = flag.Int("nftables.kills", 100, "kills of TestAPI07KilledApply")
 
 // childOf says what a child of the test is to do.
 const childOf = "SECGROUP_NFTABLES_CHILD"
@@ -37,7 +37,7 @@ func killPolicies(t testing.TB) []*compile.Matcher {
 // TestKilledApplyChild applies policies for ever, and says so.
 func TestKilledApplyChild(t *testing.T) {
 	if os.Getenv(childOf) != "apply" {
-		t.Skip("part of TestKilledApply")
+		t.Skip("part of TestAPI07KilledApply")
 	}
 	b := newBackend(t, Options{})
 	list := killPolicies(t)
@@ -47,7 +47,9 @@ func TestKilledApplyChild(t *testing.T) {
 	}
 }
 
-func TestKilledApply(t *testing.T) {
+// API-07: a process that is killed in the middle of Apply leaves the old policy or
+// the new one, and the next process takes over from there without a gap.
+func TestAPI07KilledApply(t *testing.T) {
 	const workers = 3
 	for w := range workers {
 		t.Run(fmt.Sprint(w), func(t *testing.T) {

@@ -195,9 +195,9 @@ func TestRenderDeltaOverlap(t *testing.T) {
 	}
 }
 
-// TestInjectionLoads: nft reads rulesets with hostile names, and makes of them
+// TestAPI04InjectionLoads: nft reads rulesets with hostile names, and makes of them
 // one table with the objects that harmless names give.
-func TestInjectionLoads(t *testing.T) {
+func TestAPI04InjectionLoads(t *testing.T) {
 	lab := nftLab(t)
 	var b bytes.Buffer
 	require.NoError(t, Render(&b, named(func(string) string { return "x" }), Options{Device: onlyDevice}))

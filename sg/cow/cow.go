@@ -88,6 +88,16 @@ func (m *Map[K, V]) Get(k K) (v V, ok bool) {
 	return m.blocks[b].vals[i], true
 }
 
+// Ref returns where the value of k is, nil if there is none. It is only to be
+// read, and only until the next write to the map.
+func (m *Map[K, V]) Ref(k K) *V {
+	b, i, ok := m.find(k)
+	if !ok {
+		return nil
+	}
+	return &m.blocks[b].vals[i]
+}
+
 // own returns block b, copied first if another map may refer to it.
 func (m *Map[K, V]) own(b int) *block[K, V] {
 	blk := m.blocks[b]
@@ -171,6 +181,24 @@ func (m *Map[K, V]) All() iter.Seq2[K, V] {
 		for _, blk := range m.blocks {
 			for i, k := range blk.keys {
 				if !yield(k, blk.vals[i]) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// Tail yields the last n keys, or all if there are fewer, in order.
+func (m *Map[K, V]) Tail(n int) iter.Seq2[K, V] {
+	return func(yield func(K, V) bool) {
+		b := len(m.blocks)
+		for ; b > 0 && n > 0; b-- {
+			n -= len(m.blocks[b-1].keys)
+		}
+		for skip := max(0, -n); b < len(m.blocks); b, skip = b+1, 0 {
+			blk := m.blocks[b]
+			for i := skip; i < len(blk.keys); i++ {
+				if !yield(blk.keys[i], blk.vals[i]) {
 					return
 				}
 			}

@@ -54,6 +54,14 @@ func TestModel(t *testing.T) {
 		for _, p := range pairs {
 			require.Equal(t, len(p.model), p.m.Len())
 			want := slices.Sorted(maps.Keys(p.model))
+			for _, n := range []int{0, 1, 255, 256, 257, len(want), len(want) + 1} {
+				var tail []int
+				for k, v := range p.m.Tail(n) {
+					tail = append(tail, k)
+					require.Equal(t, p.model[k], v)
+				}
+				require.True(t, slices.Equal(want[max(0, len(want)-n):], tail), "%d of %d", n, len(want))
+			}
 			var got []int
 			for k, v := range p.m.All() {
 				got = append(got, k)
@@ -65,6 +73,11 @@ func TestModel(t *testing.T) {
 			w, has := p.model[at]
 			require.Equal(t, has, ok)
 			require.Equal(t, w, v)
+			if ref := p.m.Ref(at); ok {
+				require.Equal(t, w, *ref)
+			} else {
+				require.Nil(t, ref)
+			}
 			i, _ := slices.BinarySearch(want, at)
 			got = nil
 			for k := range p.m.From(at) {

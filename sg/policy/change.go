@@ -15,6 +15,18 @@ type (
 	// PutGroup creates or replaces a group.
 	PutGroup struct{ Group *sg.Group }
 
+	// EditGroup changes rules of a group, at a cost of their number, not of the
+	// group's: it takes rules away, then replaces others, then adds some behind
+	// those that there are. It leads to what PutGroup of the whole group would
+	// lead to, or fails as that would. A rule to remove that is not there is
+	// passed over; one to replace that is not there is sg.ErrNotFound.
+	EditGroup struct {
+		ID      sg.GroupID
+		Remove  []sg.RuleID
+		Replace []sg.Rule // each for the rule of the same id, in its place
+		Add     []sg.Rule
+	}
+
 	// DeleteGroup deletes a group and detaches it everywhere. It fails with
 	// sg.ErrInUse while a rule of another group refers to it.
 	DeleteGroup struct{ ID sg.GroupID }
@@ -55,6 +67,7 @@ type (
 )
 
 func (PutGroup) isChange()        {}
+func (EditGroup) isChange()       {}
 func (DeleteGroup) isChange()     {}
 func (PutSet) isChange()          {}
 func (DeleteSet) isChange()       {}

@@ -14,7 +14,7 @@ func (e *editor) addDefaults() {
 	}
 	e.settleDefaults()
 	for _, id := range sorted(e.groups) {
-		if g, ok := e.next.groups.Get(id); ok {
+		if g, ok := e.next.header(id); ok {
 			e.addDefault(g.VPC, g.Scope)
 		}
 	}
@@ -29,7 +29,7 @@ func (e *editor) addDefaults() {
 // put before that, was there. Such a one was touched.
 func (e *editor) settleDefaults() {
 	for _, id := range sorted(e.groups) {
-		if g, ok := e.next.groups.Get(id); ok && g.Default {
+		if g, ok := e.next.header(id); ok && g.Default {
 			if _, has := e.next.defaults.Get(g.VPC); !has {
 				e.next.defaults.Set(g.VPC, id)
 			}
@@ -47,7 +47,7 @@ func (e *editor) addDefault(vpc sg.VPCID, scope sg.Scope) {
 	}
 	id := base
 	for n := 2; ; n++ {
-		if _, taken := e.next.groups.Get(id); !taken {
+		if _, taken := e.next.header(id); !taken {
 			break
 		}
 		id = sg.GroupID(fmt.Sprintf("%s-%d", base, n))
@@ -82,11 +82,11 @@ func (s *Snapshot) nameTaken(g *sg.Group) bool {
 // of an IP set that has entries.
 func (e *editor) lasting() {
 	for _, id := range sorted(e.groups) {
-		old, had := e.base.groups.Get(id)
+		old, had := e.base.header(id)
 		if !had || !old.Default {
 			continue
 		}
-		g, has := e.next.groups.Get(id)
+		g, has := e.next.header(id)
 		switch {
 		case !has:
 			e.errs.Add(groupPath(id), nil, sg.ErrForbidden, "the default group can not be deleted")
@@ -106,7 +106,7 @@ func (e *editor) lasting() {
 // where the profile has any.
 func (e *editor) defaultGroup(id sg.GroupID) {
 	path := groupPath(id)
-	g, has := e.next.groups.Get(id)
+	g, has := e.next.header(id)
 	switch {
 	case has && g.Default && len(e.next.profile.DefaultGroup) == 0:
 		e.errs.Add(path+".default", true, sg.ErrUnsupported, "profile "+e.next.profile.Name+" has no default group")

@@ -31,7 +31,9 @@ type editor struct {
 	done       []Change // effective changes
 	errs       sg.Errors
 
-	groups     map[sg.GroupID]bool // touched
+	groups     map[sg.GroupID]bool     // touched
+	whole      map[sg.GroupID]bool     // of them, those to be judged with all of their rules
+	places     map[sg.GroupID][]uint64 // of the others, the rules to be judged
 	sets       map[sg.SetID]bool
 	interfaces map[sg.InterfaceID]bool
 	instances  map[sg.InstanceID]bool
@@ -43,7 +45,7 @@ type editor struct {
 func newEditor(s *Snapshot) *editor {
 	return &editor{
 		base: s, next: s.clone(),
-		groups: map[sg.GroupID]bool{}, sets: map[sg.SetID]bool{}, interfaces: map[sg.InterfaceID]bool{},
+		groups: map[sg.GroupID]bool{}, whole: map[sg.GroupID]bool{}, places: map[sg.GroupID][]uint64{}, sets: map[sg.SetID]bool{}, interfaces: map[sg.InterfaceID]bool{},
 		instances: map[sg.InstanceID]bool{}, owners: map[sg.OwnerID]bool{}, counted: map[sg.InstanceID]bool{},
 	}
 }
@@ -52,6 +54,8 @@ func (e *editor) apply(c Change) {
 	switch c := c.(type) {
 	case PutGroup:
 		e.putGroup(c.Group)
+	case EditGroup:
+		e.editGroup(c)
 	case DeleteGroup:
 		e.deleteGroup(c.ID)
 	case PutSet:
@@ -96,12 +100,20 @@ func (e *editor) putGroup(g *sg.Group) {
 		e.errs.Add("groups", nil, sg.ErrRequired, "PutGroup without a group")
 		return
 	}
-	e.groups[g.ID] = true
+	e.groups[g.ID], e.whole[g.ID] = true, true
+	if old, ok := e.next.groups.Get(g.ID); ok && equalGroups(old.group(), g) {
+		return
+	}
+	e.setGroup(g)
+	e.done = append(e.done, PutGroup{g})
+}
+
+// setGroup makes g what the group is now, and notes what there is to note
+// beside it.
+func (e *editor) setGroup(g *sg.Group) {
 	rules := g.Rules // that are new
-	if old, ok := e.next.groups.Get(g.ID); ok {
-		if equalGroups(old, g) {
-			return
-		}
+	if h, ok := e.next.groups.Get(g.ID); ok {
+		old := h.group()
 		gone := old.Rules
 		for len(rules) > 0 && len(gone) > 0 && rules[0].Peer == gone[0].Peer {
 			rules, gone = rules[1:], gone[1:]
@@ -111,34 +123,37 @@ func (e *editor) putGroup(g *sg.Group) {
 		}
 		e.forgetGroup(old, gone)
 	}
-	e.next.groups.Set(g.ID, g)
-	for _, r := range rules {
-		if ref, ok := target(r.Peer); ok {
-			ref.from = g.ID
-			n, _ := e.next.refs.Get(ref)
-			e.next.refs.Set(ref, n+1)
-		}
+	e.next.groups.Set(g.ID, &held{put: g})
+	for i := range rules {
+		e.refer(g.ID, rules[i].Peer, 1)
 	}
 	e.next.names.Set(e.next.nameOf(g), struct{}{})
 	if _, has := e.next.defaults.Get(g.VPC); g.Default && !has {
 		e.next.defaults.Set(g.VPC, g.ID)
 	}
 	e.count(g, 1)
-	e.done = append(e.done, PutGroup{g})
+}
+
+// refer notes that n rules more of a group have that peer.
+func (e *editor) refer(from sg.GroupID, p sg.Peer, n int) {
+	ref, ok := target(p)
+	if !ok {
+		return
+	}
+	ref.from = from
+	have, _ := e.next.refs.Get(ref)
+	if have += n; have > 0 {
+		e.next.refs.Set(ref, have)
+	} else {
+		e.next.refs.Delete(ref)
+	}
 }
 
 // forgetGroup takes back what putGroup noted beside the group itself, of its
 // rules for those in gone.
 func (e *editor) forgetGroup(old *sg.Group, gone []sg.Rule) {
-	for _, r := range gone {
-		if ref, ok := target(r.Peer); ok {
-			ref.from = old.ID
-			if n, _ := e.next.refs.Get(ref); n > 1 {
-				e.next.refs.Set(ref, n-1)
-			} else {
-				e.next.refs.Delete(ref)
-			}
-		}
+	for i := range gone {
+		e.refer(old.ID, gone[i].Peer, -1)
 	}
 	e.next.names.Delete(e.next.nameOf(old))
 	if id, _ := e.next.defaults.Get(old.VPC); old.Default && id == old.ID {
@@ -171,7 +186,7 @@ func (s *Snapshot) nameOf(g *sg.Group) groupName {
 }
 
 func (e *editor) deleteGroup(id sg.GroupID) {
-	old, ok := e.next.groups.Get(id)
+	h, ok := e.next.groups.Get(id)
 	if !ok {
 		e.errs.Add(groupPath(id), nil, sg.ErrNotFound, "")
 		return
@@ -190,9 +205,10 @@ func (e *editor) deleteGroup(id sg.GroupID) {
 	if e.next.profile.OnReferenced == sg.Cascade {
 		e.cascade(id)
 	}
+	old := h.group()
 	e.forgetGroup(old, old.Rules)
 	e.next.groups.Delete(id)
-	e.groups[id] = true
+	e.groups[id], e.whole[id] = true, true
 	e.done = append(e.done, DeleteGroup{id})
 }
 

@@ -49,9 +49,9 @@ func (s *Snapshot) Diff(next *Snapshot) []Change {
 			out = append(out, DeleteInterface{i.ID})
 		}
 	}
-	for g := range next.Groups() {
-		if old, ok := s.Group(g.ID); !ok || !equalGroups(old, g) {
-			out = append(out, PutGroup{g})
+	for id, h := range next.groups.All() {
+		if old, ok := s.groups.Get(id); !ok || old != h && !equalGroups(old.group(), h.group()) {
+			out = append(out, PutGroup{h.group()})
 		}
 	}
 	for set := range next.Sets() {
@@ -84,9 +84,9 @@ func (s *Snapshot) Diff(next *Snapshot) []Change {
 			out = append(out, DeleteOwner{o.ID})
 		}
 	}
-	for g := range s.Groups() {
-		if _, ok := next.Group(g.ID); !ok {
-			out = append(out, DeleteGroup{g.ID})
+	for id := range s.groups.All() {
+		if _, ok := next.groups.Get(id); !ok {
+			out = append(out, DeleteGroup{id})
 		}
 	}
 	for set := range s.Sets() {

@@ -113,7 +113,7 @@ func (e *editor) deleteOwner(id sg.OwnerID) {
 // cascade deletes the rules of other groups that name group id.
 func (e *editor) cascade(id sg.GroupID) {
 	for _, from := range slices.Collect(e.next.Referrers(sg.PeerGroup(id))) {
-		g, ok := e.next.groups.Get(from)
+		g, ok := e.next.Group(from)
 		if !ok || from == id {
 			continue
 		}

@@ -159,7 +159,9 @@ func drawInterface(t *rapid.T, by sg.Actor) *sg.Interface {
 }
 
 func drawChange(t *rapid.T, by sg.Actor) policy.Change {
-	switch rapid.IntRange(0, 16).Draw(t, "change") {
+	switch rapid.IntRange(0, 18).Draw(t, "change") {
+	case 17, 18:
+		return drawEdit(t, pick(t, "group", groupIDs...))
 	case 0, 1, 2, 3:
 		return policy.PutGroup{Group: drawGroup(t, by)}
 	case 4:
@@ -282,6 +284,7 @@ func newMachine(t *rapid.T) *machine {
 		t.Fatal(err)
 	}
 	first, _ := store.Snapshot()
+	policy.EditBeyond(first, pick(t, "beyond", -1, 1, 48))
 	return &machine{store: store, model: newModel(p), published: []*policy.Snapshot{first}, texts: []string{""}}
 }
 

@@ -265,6 +265,16 @@ func (m *model) apply(c policy.Change, f faults, t touched) {
 	switch c := c.(type) {
 	case policy.PutGroup:
 		m.groups[c.Group.ID], t.groups[c.Group.ID] = c.Group.Clone(), true
+	case policy.EditGroup:
+		g := m.groups[c.ID]
+		if g == nil {
+			f[sg.ErrNotFound] = true
+			return
+		}
+		t.groups[c.ID] = true
+		var missing []sg.RuleID
+		g.Rules, missing = edited(g.Rules, c)
+		f.addIf(len(missing) > 0, sg.ErrNotFound)
 	case policy.DeleteGroup:
 		if m.groups[c.ID] == nil {
 			f[sg.ErrNotFound] = true

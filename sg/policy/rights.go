@@ -14,16 +14,18 @@ func (e *editor) rights(by sg.Actor) {
 	if by.Admin {
 		return
 	}
+	lost := e.lostGroup()
 	for _, id := range sorted(e.groups) {
-		old, had := e.base.groups.Get(id)
-		g, has := e.next.groups.Get(id)
-		if had && has && e.onlyLostRules(old, g) {
+		old, had := e.base.header(id)
+		g, has := e.next.header(id)
+		if lost && had && has && e.onlyLostRules(id) {
 			continue // a group that was deleted took rules along, whoever's
 		}
 		if had && !by.CanEdit(old.Scope) || has && !by.CanEdit(g.Scope) {
 			e.errs.Add(groupPath(id), nil, sg.ErrForbidden, "only its owner or an admin may change it")
 		}
-		if has {
+		if has && (e.whole[id] || e.namesHidden(by, id)) {
+			g, _ := e.next.Group(id)
 			e.references(by, g)
 		}
 	}
@@ -68,7 +70,7 @@ func (e *editor) instanceRights(by sg.Actor, id sg.InstanceID) {
 // attachable reports groups that by may not see, and so not attach.
 func (e *editor) attachable(by sg.Actor, path string, groups []sg.GroupID) {
 	for n, gid := range groups {
-		if g, ok := e.next.groups.Get(gid); ok && !by.CanView(g.Scope) {
+		if g, ok := e.next.header(gid); ok && !by.CanView(g.Scope) {
 			e.errs.Add(fmt.Sprintf("%s.groups[%d]", path, n), string(gid), sg.ErrForbidden, "belongs to another user")
 		}
 	}
@@ -84,9 +86,11 @@ func (e *editor) surviving(groups []sg.GroupID) (out []sg.GroupID) {
 	return out
 }
 
-// onlyLostRules reports whether g is old without the rules, at least one, that
-// name groups which exist no more.
-func (e *editor) onlyLostRules(old, g *sg.Group) bool {
+// onlyLostRules reports whether group id is as before, but for the rules, at
+// least one, that name groups which exist no more.
+func (e *editor) onlyLostRules(id sg.GroupID) bool {
+	old, _ := e.base.Group(id)
+	g, _ := e.next.Group(id)
 	want := old.Clone()
 	want.Rules = slices.DeleteFunc(want.Rules, func(r sg.Rule) bool {
 		id, ok := r.Peer.Group()
@@ -96,21 +100,52 @@ func (e *editor) onlyLostRules(old, g *sg.Group) bool {
 	return len(want.Rules) < len(old.Rules) && equalGroups(want, g)
 }
 
+// lostGroup reports whether any group is gone.
+func (e *editor) lostGroup() bool {
+	for id := range e.groups {
+		if _, has := e.next.groups.Get(id); !has {
+			return true
+		}
+	}
+	return false
+}
+
+// scopeOf returns the scope of the group or set that rules with peer p name.
+func (e *editor) scopeOf(p sg.Peer) (sg.Scope, bool) {
+	if id, ok := p.Group(); ok {
+		if remote, ok := e.next.header(id); ok {
+			return remote.Scope, true
+		}
+	}
+	if id, ok := p.Set(); ok {
+		if set, ok := e.next.sets.Get(id); ok {
+			return set.Scope, true
+		}
+	}
+	return sg.Scope{}, false
+}
+
+// namesHidden reports whether any rule of group id, which was edited, names a
+// group or set that by may not see.
+func (e *editor) namesHidden(by sg.Actor, id sg.GroupID) bool {
+	h, _ := e.next.groups.Get(id)
+	for ref := range h.rules().peers.All() {
+		p := sg.PeerGroup(sg.GroupID(ref.target))
+		if ref.kind == sg.PeerIsSet {
+			p = sg.PeerSet(sg.SetID(ref.target))
+		}
+		if scope, found := e.scopeOf(p); found && !by.CanView(scope) {
+			return true
+		}
+	}
+	return false
+}
+
 // references reports rules that name a group or set that by may not see.
 func (e *editor) references(by sg.Actor, g *sg.Group) {
-	for i, r := range g.Rules {
-		scope, found := sg.Scope{}, false
-		if id, ok := r.Peer.Group(); ok {
-			if remote, ok := e.next.groups.Get(id); ok {
-				scope, found = remote.Scope, true
-			}
-		}
-		if id, ok := r.Peer.Set(); ok {
-			if set, ok := e.next.sets.Get(id); ok {
-				scope, found = set.Scope, true
-			}
-		}
-		if found && !by.CanView(scope) {
+	for i := range g.Rules {
+		r := &g.Rules[i]
+		if scope, found := e.scopeOf(r.Peer); found && !by.CanView(scope) {
 			e.errs.Add(fmt.Sprintf("%s.rules[%d].peer", groupPath(g.ID), i), r.Peer, sg.ErrForbidden, "belongs to another user")
 		}
 	}

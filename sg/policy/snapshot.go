@@ -17,7 +17,7 @@ import (
 // change. What a Snapshot returns must not be modified: change a Clone.
 type Snapshot struct {
 	profile    *sg.Profile
-	groups     *cow.Map[sg.GroupID, *sg.Group]
+	groups     *cow.Map[sg.GroupID, *held]
 	sets       *cow.Map[sg.SetID, *ipset.Set]
 	interfaces *cow.Map[sg.InterfaceID, *sg.Interface]
 	instances  *cow.Map[sg.InstanceID, *sg.Instance]
@@ -30,7 +30,13 @@ type Snapshot struct {
 	refs     *cow.Map[reference, int]       // how many rules of a group name a peer
 	names    *cow.Map[groupName, struct{}]
 	owned    *cow.Map[sg.OwnerID, int] // how many groups an owner has
+
+	plain int // a group of more rules than that is edited rule by rule
 }
+
+// plainMax is the most rules that an edit copies and judges as a whole: that
+// is faster than to find out what it need not look at.
+const plainMax = 48
 
 type attachment struct {
 	group sg.GroupID
@@ -56,6 +62,10 @@ type reference struct {
 	from   sg.GroupID
 }
 
+func compareReferences(a, b reference) int {
+	return cmp.Or(cmp.Compare(a.kind, b.kind), cmp.Compare(a.target, b.target), cmp.Compare(a.from, b.from))
+}
+
 type groupName struct {
 	vpc   sg.VPCID
 	scope string
@@ -74,7 +84,8 @@ func New(p sg.Profile) (*Snapshot, error) {
 	p.NewGroup, p.DefaultGroup, p.BeyondAny = slices.Clone(p.NewGroup), slices.Clone(p.DefaultGroup), slices.Clone(p.BeyondAny)
 	return &Snapshot{
 		profile:    &p,
-		groups:     cow.New[sg.GroupID, *sg.Group](cmp.Compare[sg.GroupID]),
+		plain:      plainMax,
+		groups:     cow.New[sg.GroupID, *held](cmp.Compare[sg.GroupID]),
 		sets:       cow.New[sg.SetID, *ipset.Set](cmp.Compare[sg.SetID]),
 		interfaces: cow.New[sg.InterfaceID, *sg.Interface](cmp.Compare[sg.InterfaceID]),
 		instances:  cow.New[sg.InstanceID, *sg.Instance](cmp.Compare[sg.InstanceID]),
@@ -89,9 +100,7 @@ func New(p sg.Profile) (*Snapshot, error) {
 		attached: cow.New[attachment, struct{}](func(a, b attachment) int {
 			return cmp.Or(cmp.Compare(a.group, b.group), cmp.Compare(a.iface, b.iface))
 		}),
-		refs: cow.New[reference, int](func(a, b reference) int {
-			return cmp.Or(cmp.Compare(a.kind, b.kind), cmp.Compare(a.target, b.target), cmp.Compare(a.from, b.from))
-		}),
+		refs: cow.New[reference, int](compareReferences),
 		names: cow.New[groupName, struct{}](func(a, b groupName) int {
 			return cmp.Or(cmp.Compare(a.vpc, b.vpc), cmp.Compare(a.scope, b.scope), cmp.Compare(a.name, b.name),
 				cmp.Compare(a.group, b.group))
@@ -114,8 +123,24 @@ func Build(p sg.Profile, c ...Change) (*Snapshot, error) {
 // Profile returns the profile, which must not be modified.
 func (s *Snapshot) Profile() *sg.Profile { return s.profile }
 
-// Group returns a group by id.
-func (s *Snapshot) Group(id sg.GroupID) (*sg.Group, bool) { return s.groups.Get(id) }
+// Group returns a group by id. The first call for a group that an EditGroup
+// led to costs as much as it has rules.
+func (s *Snapshot) Group(id sg.GroupID) (*sg.Group, bool) {
+	h, ok := s.groups.Get(id)
+	if !ok {
+		return nil, false
+	}
+	return h.group(), true
+}
+
+// header returns a group by id, whose rules are not to be looked at.
+func (s *Snapshot) header(id sg.GroupID) (*sg.Group, bool) {
+	h, ok := s.groups.Get(id)
+	if !ok {
+		return nil, false
+	}
+	return h.header(), true
+}
 
 // Set returns an IP set by id.
 func (s *Snapshot) Set(id sg.SetID) (*ipset.Set, bool) { return s.sets.Get(id) }
@@ -124,7 +149,15 @@ func (s *Snapshot) Set(id sg.SetID) (*ipset.Set, bool) { return s.sets.Get(id) }
 func (s *Snapshot) Interface(id sg.InterfaceID) (*sg.Interface, bool) { return s.interfaces.Get(id) }
 
 // Groups yields every group in order of id.
-func (s *Snapshot) Groups() iter.Seq[*sg.Group] { return values(s.groups) }
+func (s *Snapshot) Groups() iter.Seq[*sg.Group] {
+	return func(yield func(*sg.Group) bool) {
+		for _, h := range s.groups.All() {
+			if !yield(h.group()) {
+				return
+			}
+		}
+	}
+}
 
 // Sets yields every IP set in order of id.
 func (s *Snapshot) Sets() iter.Seq[*ipset.Set] { return values(s.sets) }
@@ -150,7 +183,7 @@ func (s *Snapshot) DefaultGroup(id sg.VPCID) (*sg.Group, bool) {
 	if !ok {
 		return nil, false
 	}
-	return s.groups.Get(g)
+	return s.Group(g)
 }
 
 // Size is the number of objects in a Snapshot.
@@ -215,6 +248,7 @@ func values[K, V any](m *cow.Map[K, V]) iter.Seq[V] {
 func (s *Snapshot) clone() *Snapshot {
 	return &Snapshot{
 		profile:    s.profile,
+		plain:      s.plain,
 		groups:     s.groups.Clone(),
 		sets:       s.sets.Clone(),
 		interfaces: s.interfaces.Clone(),

@@ -11,10 +11,11 @@ import (
 // Rules that name the group itself name the copy; a copy of a default group is
 // an ordinary group.
 func (tx *Tx) CopyGroup(from, id sg.GroupID, name string, scope sg.Scope) error {
-	g, err := tx.edit(from)
+	h, err := tx.held(from)
 	if err != nil {
 		return err
 	}
+	g := h.group().Clone()
 	if _, taken := tx.Group(id); taken {
 		return &sg.FieldError{Path: groupPath(id), Err: sg.ErrDuplicate, Detail: "a group has this id"}
 	}
@@ -48,43 +49,46 @@ func (tx *Tx) NewGroup(g *sg.Group) error {
 // AddRules adds rules to a group, behind those it has; a rule without an id
 // gets one. A rule that is there already is a fault at commit.
 func (tx *Tx) AddRules(id sg.GroupID, rules ...sg.Rule) error {
-	g, err := tx.edit(id)
+	h, err := tx.held(id)
 	if err != nil {
 		return err
 	}
-	g.Rules = append(g.Rules, rules...)
-	sg.AssignIDs(g.Rules)
-	return tx.Apply(PutGroup{g})
+	if h.has("") { // put in this transaction: it gets one, too
+		g := h.group().Clone()
+		g.Rules = append(g.Rules, rules...)
+		sg.AssignIDs(g.Rules)
+		return tx.Apply(PutGroup{g})
+	}
+	rules = slices.Clone(rules)
+	sg.AssignNewIDs(rules, h.has)
+	return tx.Apply(EditGroup{ID: id, Add: rules})
 }
 
 // RemoveRule removes one rule of a group.
 func (tx *Tx) RemoveRule(id sg.GroupID, rule sg.RuleID) error {
-	g, err := tx.edit(id)
+	h, err := tx.held(id)
 	if err != nil {
 		return err
 	}
-	n := slices.IndexFunc(g.Rules, func(r sg.Rule) bool { return r.ID == rule })
-	if n < 0 {
+	if !h.has(rule) {
 		return &sg.FieldError{Path: groupPath(id) + ".rules", Value: string(rule), Err: sg.ErrNotFound, Detail: "no such rule"}
 	}
-	g.Rules = slices.Delete(g.Rules, n, n+1)
-	return tx.Apply(PutGroup{g})
+	return tx.Apply(EditGroup{ID: id, Remove: []sg.RuleID{rule}})
 }
 
-// edit returns a copy of a group that may be changed. It fails for a group that
-// the actor may not see.
-func (tx *Tx) edit(id sg.GroupID) (*sg.Group, error) {
+// held returns a group. It fails for one that the actor may not see.
+func (tx *Tx) held(id sg.GroupID) (*held, error) {
 	if tx.editor == nil {
 		return nil, ErrTxDone
 	}
-	g, ok := tx.Group(id)
+	h, ok := tx.editor.next.groups.Get(id)
 	if !ok {
 		return nil, &sg.FieldError{Path: groupPath(id), Err: sg.ErrNotFound}
 	}
-	if !tx.by.CanView(g.Scope) { // a copy would tell its rules, and a rule id whether there is such a rule
+	if !tx.by.CanView(h.header().Scope) { // a copy would tell its rules, and a rule id whether there is such a rule
 		return nil, &sg.FieldError{Path: groupPath(id), Err: sg.ErrForbidden, Detail: "belongs to another user"}
 	}
-	return g.Clone(), nil
+	return h, nil
 }
 
 // AddLines adds entries to an IP set, one per line: see ipset.Set.AddLines.

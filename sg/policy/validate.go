@@ -21,7 +21,7 @@ func interfacePath(id sg.InterfaceID) string { return "interfaces[" + strconv.Qu
 func (s *Snapshot) Validate() error {
 	e := newEditor(s)
 	for id := range s.groups.All() {
-		e.groups[id] = true
+		e.groups[id], e.whole[id] = true, true
 	}
 	for id := range s.sets.All() {
 		e.sets[id] = true
@@ -38,19 +38,41 @@ func (s *Snapshot) Validate() error {
 	return e.validate()
 }
 
-// validate judges what was touched, and what refers to it, in the outcome.
+// validate judges what was touched, and what refers to it, in the outcome. Of
+// groups that were only edited it looks at the edited rules. If that shows any
+// fault, it looks at all of their rules, to report every one.
 func (e *editor) validate() error {
 	e.widen()
 	e.settleDefaults()
+	before := len(e.errs)
+	if e.judge(false) && len(e.errs) == before {
+		return e.errs.Err()
+	}
+	e.errs = e.errs[:before]
+	e.judge(true)
+	return e.errs.Err()
+}
+
+// judge reports the faults of what was touched. Unless it is to look at all
+// rules, it may return false instead, if groups that were only edited have
+// some.
+func (e *editor) judge(all bool) (sound bool) {
+	sound = true
 	newest := map[sg.OwnerID]sg.GroupID{} // of the groups touched, to name one
 	for _, id := range sorted(e.groups) {
 		e.defaultGroup(id)
-		if g, ok := e.next.groups.Get(id); ok {
+		if h, ok := e.next.groups.Get(id); ok {
+			g := h.header()
 			if owner, ok := g.Scope.Owner(); ok {
 				newest[owner] = id
 			}
-			e.errs.Merge(groupPath(id), g.Validate())
-			e.group(g)
+			if all || e.whole[id] {
+				g = h.group()
+				e.errs.Merge(groupPath(id), g.Validate())
+				e.group(g)
+			} else if !e.edited(h) {
+				sound = false
+			}
 		} else {
 			e.inUse(groupPath(id), sg.PeerGroup(id))
 		}
@@ -87,7 +109,7 @@ func (e *editor) validate() error {
 			e.errs.Merge(ownerPath(id), o.Validate())
 		}
 	}
-	return e.errs.Err()
+	return sound
 }
 
 // sorted returns the ids in order, so that faults come in the same order each
@@ -101,13 +123,13 @@ func (e *editor) widen() {
 	var interfaces []sg.InterfaceID
 	quota := e.next.profile.Quota.RulesPerInterface > 0
 	for id := range e.groups {
-		g, ok := e.next.groups.Get(id)
-		old, had := e.base.groups.Get(id)
+		g, ok := e.next.header(id)
+		old, had := e.base.header(id)
 		moved := had && ok && old.VPC != g.VPC
 		if moved {
 			groups = slices.AppendSeq(groups, e.next.Referrers(sg.PeerGroup(id)))
 		}
-		if moved || quota && ok {
+		if moved || quota && ok && (e.whole[id] || e.grew(id)) {
 			for i := range e.next.Attached(id) {
 				interfaces = append(interfaces, i.ID)
 			}
@@ -121,7 +143,7 @@ func (e *editor) widen() {
 		}
 	}
 	for _, id := range groups {
-		e.groups[id] = true
+		e.groups[id], e.whole[id] = true, true
 	}
 	for _, id := range append(interfaces, e.concerned...) {
 		e.interfaces[id] = true
@@ -144,6 +166,13 @@ func (e *editor) inUse(path string, p sg.Peer) {
 	if len(by) > 0 {
 		e.errs.Add(path, nil, sg.ErrInUse, "rules of these groups refer to it: "+strings.Join(by, ", "))
 	}
+}
+
+// grew reports whether a group has more rules than before.
+func (e *editor) grew(id sg.GroupID) bool {
+	old, had := e.base.groups.Get(id)
+	h, ok := e.next.groups.Get(id)
+	return ok && (!had || h.size() > old.size())
 }
 
 func (e *editor) group(g *sg.Group) {
@@ -194,7 +223,7 @@ func (e *editor) rule(path string, g *sg.Group, r sg.Rule) {
 		e.errs.Add(path+".family", nil, sg.ErrRequired, "profile "+e.next.profile.Name+" wants ipv4 or ipv6")
 	}
 	if id, ok := r.Peer.Group(); ok && id != "" {
-		remote, found := e.next.groups.Get(id)
+		remote, found := e.next.header(id)
 		switch {
 		case !found:
 			e.errs.Add(path+".peer", string(id), sg.ErrNotFound, "no such group")
@@ -236,7 +265,11 @@ func (e *editor) iface(i *sg.Interface) {
 	}
 	rules := 0
 	for n, id := range i.Groups {
-		g, ok := e.next.groups.Get(id)
+		h, ok := e.next.groups.Get(id)
+		var g *sg.Group
+		if ok {
+			g = h.header()
+		}
 		switch {
 		case !ok:
 			e.errs.Add(fmt.Sprintf("%s.groups[%d]", path, n), string(id), sg.ErrNotFound, "no such group")
@@ -244,7 +277,7 @@ func (e *editor) iface(i *sg.Interface) {
 			e.errs.Add(fmt.Sprintf("%s.groups[%d]", path, n), string(id), sg.ErrInvalid,
 				fmt.Sprintf("the group is in VPC %q, the interface in %q", g.VPC, i.VPC))
 		default:
-			rules += len(g.Rules)
+			rules += h.size()
 		}
 	}
 	e.quota(path+".groups", "rules per interface", rules, p.Quota.RulesPerInterface)

@@ -37,6 +37,7 @@ type Chain struct {
 
 // lists is the rules for one peer, merged.
 type lists struct {
+	slots  []uint32 // of the rules, in any order
 	pieces [2][]services.Piece
 	refs   [2]services.Ref
 }

@@ -108,6 +108,7 @@ func TestModel(t *testing.T) {
 			require.Equal(t, peer, hits[0])
 		}
 		var old []question
+		most := make([]int, len(is))
 		for range rapid.IntRange(1, 25).Draw(t, "steps") {
 			for i := range w.chains {
 				c := &w.chains[i]
@@ -168,6 +169,10 @@ func TestModel(t *testing.T) {
 					}
 				}
 			}
+			for i, c := range is {
+				most[i] = max(most[i], len(c.rules))
+			}
+			audit(t, set, is, get, most)
 			if set.perRule+set.free == 0 {
 				require.Zero(t, is[0].sides[0].merged+is[1].sides[0].merged)
 			}

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"example.com/secgroup/compile/internal/classes"
+	"example.com/secgroup/compile/internal/ends"
 	"example.com/secgroup/compile/internal/services"
 	"example.com/secgroup/compile/ir"
 )
@@ -21,6 +22,7 @@ type Set struct {
 	pieces  slab[services.Piece]
 	ones    slab[*Chain]
 	lists   slab[lists]
+	slots   slab[uint32]
 }
 
 // slab cuts short lists from long ones, each twice as long as the one before:
@@ -89,7 +91,7 @@ func (s *Set) touch(c *Chain) {
 func (s *Set) Update(c *Chain, is *ir.Chain, get func(ir.RuleNum) *ir.Rule) {
 	s.touch(c)
 	c.fallback = ir.Verdict{Action: is.Default, Reason: is.Reason}
-	head, tail := ends(c.rules, is.Rules)
+	head, tail := ends.Common(c.rules, is.Rules)
 	was, now := len(c.rules)-tail, len(is.Rules)-tail // the ends of what differs
 	if changed := was - head + now - head; changed > 16+len(c.rules)/4 || s.worn(c) {
 		s.build(c, is, get)
@@ -109,6 +111,10 @@ func (s *Set) Update(c *Chain, is *ir.Chain, get func(ir.RuleNum) *ir.Rule) {
 			c.stateless--
 		}
 		affect(c.peers[i])
+		l := c.lists[c.peers[i]]
+		at := slices.Index(l.slots, c.slots[i])
+		l.slots[at] = l.slots[len(l.slots)-1]
+		l.slots = l.slots[:len(l.slots)-1]
 	}
 	n := now - head
 	peers, slots := make([]ir.SelectorNum, n), make([]uint32, n)
@@ -120,6 +126,8 @@ func (s *Set) Update(c *Chain, is *ir.Chain, get func(ir.RuleNum) *ir.Rule) {
 		peers[i], slots[i] = r.Peer, uint32(len(c.order))
 		c.order = append(c.order, outcome(r))
 		affect(r.Peer)
+		l := s.listsOf(c, r.Peer)
+		l.slots = append(l.slots, slots[i])
 	}
 	c.rules = slices.Replace(c.rules, head, was, is.Rules[head:now]...)
 	c.peers = slices.Replace(c.peers, head, was, peers...)
@@ -127,14 +135,13 @@ func (s *Set) Update(c *Chain, is *ir.Chain, get func(ir.RuleNum) *ir.Rule) {
 	if !c.between(head, n) {
 		c.label()
 	}
-	of := make([][]rule, len(affected))
-	for i, p := range c.peers {
-		if k := slices.Index(affected, p); k >= 0 {
-			of[k] = append(of[k], rule{get(c.rules[i]), c.slots[i]})
+	for _, sel := range affected {
+		l := c.lists[sel]
+		of := make([]rule, len(l.slots))
+		for i, slot := range l.slots {
+			of[i] = rule{get(ir.RuleNum(c.order[slot])), slot}
 		}
-	}
-	for k, sel := range affected {
-		s.list(c, sel, of[k])
+		s.list(c, sel, l, of)
 		s.stale(c, sel)
 	}
 }
@@ -152,6 +159,9 @@ func (s *Set) build(c *Chain, is *ir.Chain, get func(ir.RuleNum) *ir.Rule) {
 	c.rules = slices.Clone(is.Rules)
 	c.peers, c.slots = make([]ir.SelectorNum, n), make([]uint32, n)
 	c.order = make(services.Order, 1, n+1+n/8)
+	if len(s.users) == 0 {
+		s.users = make(map[ir.SelectorNum][]*Chain, n)
+	}
 	rules := make([]rule, n)
 	for i, num := range is.Rules {
 		r := get(num)
@@ -177,7 +187,12 @@ func (s *Set) build(c *Chain, is *ir.Chain, get func(ir.RuleNum) *ir.Rule) {
 			c.lists[sel] = &s.lists.take(1)[0] // a user already
 			delete(old, sel)
 		}
-		s.list(c, sel, rules[:k])
+		l := s.listsOf(c, sel)
+		l.slots = s.slots.take(k)
+		for i := range rules[:k] {
+			l.slots[i] = rules[i].slot
+		}
+		s.list(c, sel, l, rules[:k])
 		rules = rules[k:]
 	}
 	for sel := range old {
@@ -188,13 +203,28 @@ func (s *Set) build(c *Chain, is *ir.Chain, get func(ir.RuleNum) *ir.Rule) {
 	}
 }
 
-// list makes the lists of the rules for sel; none drops them.
-func (s *Set) list(c *Chain, sel ir.SelectorNum, rules []rule) {
+// listsOf returns the lists of the rules for sel, made if there are none.
+func (s *Set) listsOf(c *Chain, sel ir.SelectorNum) *lists {
 	l := c.lists[sel]
+	if l != nil {
+		return l
+	}
+	l = &s.lists.take(1)[0]
+	c.lists[sel] = l
+	if users := s.users[sel]; sel == ir.Any {
+	} else if users == nil {
+		users = s.ones.take(1)
+		users[0] = c
+		s.users[sel] = users
+	} else {
+		s.users[sel] = append(users, c)
+	}
+	return l
+}
+
+// list makes l the lists of the rules for sel; none drops them.
+func (s *Set) list(c *Chain, sel ir.SelectorNum, l *lists, rules []rule) {
 	if len(rules) == 0 {
-		if l == nil {
-			return
-		}
 		delete(c.lists, sel)
 		s.leave(sel, c)
 		for f := range c.sides {
@@ -205,18 +235,6 @@ func (s *Set) list(c *Chain, sel ir.SelectorNum, rules []rule) {
 			}
 		}
 		return
-	}
-	if l == nil {
-		l = &s.lists.take(1)[0]
-		c.lists[sel] = l
-		if users := s.users[sel]; sel == ir.Any {
-		} else if users == nil {
-			users = s.ones.take(1)
-			users[0] = c
-			s.users[sel] = users
-		} else {
-			s.users[sel] = append(users, c)
-		}
 	}
 	for f := range c.sides {
 		b := &c.sides[f]
@@ -327,17 +345,4 @@ func (s *Set) Settle() []*Chain {
 		c.publish()
 	}
 	return slices.DeleteFunc(list, func(c *Chain) bool { return c.lists == nil })
-}
-
-// ends returns how many elements a and b have in common at the start, and at
-// the end behind those.
-func ends[T comparable](a, b []T) (head, tail int) {
-	n := min(len(a), len(b))
-	for head < n && a[head] == b[head] {
-		head++
-	}
-	for tail < n-head && a[len(a)-1-tail] == b[len(b)-1-tail] {
-		tail++
-	}
-	return head, tail
 }

@@ -35,10 +35,11 @@ type Registry struct {
 	byKey map[string]Class
 	uses  []int32 // by class
 	free  []Class
-	with  map[ir.SelectorNum][]Class // the classes that have a selector
+	with  map[ir.SelectorNum][]Class // the classes that have a selector; nil until somebody asks
 	made  []Class                    // since Flush
 	idle  []Class                    // out of use at some time since Flush
 	memo  []joined                   // by hash; what was joined since Flush
+	rest  []ir.SelectorNum           // room for sets
 }
 
 // joined is the outcome of a join.
@@ -63,7 +64,17 @@ func (r *Registry) Set(c Class) []ir.SelectorNum {
 
 // With returns the classes that have selector s, but for the single one. They
 // are valid until the next change of a space.
-func (r *Registry) With(s ir.SelectorNum) []Class { return r.with[s] }
+func (r *Registry) With(s ir.SelectorNum) []Class {
+	if r.with == nil && len(r.byKey) > 0 {
+		r.with = make(map[ir.SelectorNum][]Class)
+		for c := range uint32(len(r.uses)) {
+			for _, s := range r.sets.At(c) {
+				r.with[s] = append(r.with[s], c)
+			}
+		}
+	}
+	return r.with[s]
+}
 
 // Dropped is a class that is no more.
 type Dropped struct {
@@ -88,6 +99,9 @@ func (r *Registry) Flush() (made []Class, dropped []Dropped) {
 		r.sets.Set(c, nil)
 		delete(r.byKey, key(set))
 		for _, s := range set {
+			if r.with == nil {
+				break
+			}
 			list := r.with[s]
 			i := slices.Index(list, c)
 			list[i] = list[len(list)-1]
@@ -101,7 +115,7 @@ func (r *Registry) Flush() (made []Class, dropped []Dropped) {
 		dropped = append(dropped, Dropped{c, set})
 	}
 	r.made, r.idle = nil, r.idle[:0]
-	r.memo = nil
+	r.memo, r.rest = nil, nil
 	return made, dropped
 }
 
@@ -123,7 +137,6 @@ func (r *Registry) acquire(set []ir.SelectorNum) Class {
 	}
 	if r.byKey == nil {
 		r.byKey = make(map[string]Class)
-		r.with = make(map[ir.SelectorNum][]Class)
 		r.uses = make([]int32, 1) // class 0 is the empty one
 	}
 	var buf [64]byte
@@ -140,14 +153,32 @@ func (r *Registry) acquire(set []ir.SelectorNum) Class {
 			r.uses = append(r.uses, 0)
 		}
 		r.byKey[string(b)] = c
-		r.sets.Set(c, slices.Clone(set))
+		r.sets.Set(c, r.keep(set))
 		for _, s := range set {
+			if r.with == nil {
+				break
+			}
 			r.with[s] = append(r.with[s], c)
 		}
 		r.made = append(r.made, c)
 	}
 	r.uses[c]++
 	return c
+}
+
+// keep returns a copy of set.
+func (r *Registry) keep(set []ir.SelectorNum) []ir.SelectorNum {
+	n := len(set)
+	if n > 32 || len(r.made) < 16 { // few: each by itself, so that none keeps others
+		return slices.Clone(set)
+	}
+	if n > len(r.rest) {
+		r.rest = make([]ir.SelectorNum, 256)
+	}
+	kept := r.rest[:n:n]
+	r.rest = r.rest[n:]
+	copy(kept, set)
+	return kept
 }
 
 func (r *Registry) retain(c Class) Class {

@@ -42,10 +42,16 @@ func TestModel(t *testing.T) {
 			return 1
 		}
 		var have []member
+		var sets [2]map[Class][]ir.SelectorNum
 		settle := func() {
 			for i, s := range spaces {
 				s.Settle()
-				regs[i].Flush()
+				require.Equal(t, s.store.n == 0, s.Empty())
+				made, dropped := regs[i].Flush()
+				auditStore(t, &s.store)
+				is := auditRegistry(t, regs[i], s)
+				checkFlush(t, sets[i], is, made, dropped)
+				sets[i] = is
 			}
 		}
 		change := func(m member, n int) { spaces[in(m.p.Addr())].Change(m.p, m.s, n) }
@@ -178,4 +184,121 @@ func dump(have []pair, family int, m *ranges.Map, sets *pages.Array[[]ir.Selecto
 		}
 	}
 	return out
+}
+
+// TestStoreChunks: entries of a store that grows and shrinks lie in order, in
+// chunks of a fair size, and each is found.
+func TestStoreChunks(t *testing.T) {
+	r := rand.New(rand.NewPCG(3, 4))
+	s := &store{family: sg.IPv4}
+	have := map[prefix]bool{}
+	at := func(n uint64) prefix { return prefix{high: n, bits: 32} }
+	check := func() {
+		t.Helper()
+		auditStore(t, s)
+		require.Len(t, have, s.n)
+		for n := range uint64(1200) {
+			e := s.get(at(n))
+			require.Equal(t, have[at(n)], e != nil)
+			before := s.before(at(n))
+			for k := n; ; k-- {
+				if k == 0 {
+					require.Nil(t, before)
+					break
+				}
+				if have[at(k-1)] {
+					require.Equal(t, at(k-1), before.prefix)
+					break
+				}
+			}
+		}
+		k := 0
+		s.from(at(600), func(e *entry) bool {
+			require.GreaterOrEqual(t, e.high, uint64(600))
+			k++
+			return k < 300
+		})
+		want := 0
+		for p := range have {
+			if p.high >= 600 {
+				want++
+			}
+		}
+		require.Equal(t, min(want, 300), k)
+	}
+	for _, grow := range []int{9, 1, 9, 1, 5} { // of ten steps
+		for range 1500 {
+			p := at(uint64(r.IntN(1200)))
+			switch add := r.IntN(10) < grow; {
+			case add && !have[p]:
+				s.insert(entry{prefix: p, own: Single | 1})
+				have[p] = true
+			case !add:
+				s.remove(p)
+				delete(have, p)
+			}
+		}
+		check()
+	}
+	for p := range have {
+		s.remove(p)
+		auditStore(t, s)
+		delete(have, p)
+	}
+	check()
+	require.Empty(t, s.chunks)
+	for _, n := range []int{0, 1, 191, 192, 193, 1000} { // ascending, as chunks split
+		var list []entry
+		up := &store{family: sg.IPv4}
+		clear(have)
+		for k := range n {
+			list = append(list, entry{prefix: at(uint64(k)), own: Single | 1})
+			up.insert(list[k])
+			have[at(uint64(k))] = true
+		}
+		s = up
+		check()
+		s = &store{family: sg.IPv4}
+		s.load(list)
+		check()
+	}
+}
+
+// TestManySelectors: the sets of many selectors that are nested in every way are
+// told apart, however many are made at once.
+func TestManySelectors(t *testing.T) {
+	const n = 40
+	for _, together := range []bool{true, false} {
+		reg := new(Registry)
+		s := NewSpace(sg.IPv4, reg)
+		inner := func(i, j int) netip.Prefix {
+			return netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(i), byte(j), 1}), 32)
+		}
+		for i := range n {
+			s.Change(netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(i), 0, 0}), 16), ir.SelectorNum(1+i), 1)
+		}
+		if !together {
+			s.Settle()
+			reg.Flush()
+		}
+		for i := range n {
+			for j := range n {
+				s.Change(inner(i, j), ir.SelectorNum(100+j), 1)
+				s.Change(inner(i, j), ir.SelectorNum(200+(i*j)%7), 1)
+			}
+		}
+		s.Settle()
+		reg.Flush()
+		for i := range n {
+			for j := range n {
+				want := []ir.SelectorNum{ir.SelectorNum(1 + i), ir.SelectorNum(100 + j), ir.SelectorNum(200 + (i*j)%7)}
+				if got := reg.Set(find(s.Map(), inner(i, j).Addr())); !slices.Equal(got, want) {
+					t.Fatalf("%v: %v, want %v", inner(i, j), got, want)
+				}
+				if got := reg.Set(find(s.Map(), inner(i, j).Addr().Next())); !slices.Equal(got, want[:1]) {
+					t.Fatalf("behind %v: %v, want %v", inner(i, j), got, want[:1])
+				}
+			}
+		}
+	}
 }

@@ -82,3 +82,77 @@ func TestLinear(t *testing.T) {
 		}
 	})
 }
+
+// TestLengths: lists of any length are searched to their ends, wherever they lie
+// among others.
+func TestLengths(t *testing.T) {
+	type stored struct {
+		r    Ref
+		list []Piece
+	}
+	var w Words
+	var all []stored
+	for _, n := range []int{1, 0, 2, 3, 30, 31, 32, 33, 4, 63, 64, 65, 200, 1, 5000, 2} {
+		var list []Piece
+		for i := range n {
+			h := Hit(2*i + 2)
+			if i%3 == 2 {
+				h = 0
+			}
+			list = append(list, Piece{uint32(5 + 10*i), h})
+		}
+		r, ok := w.Append(list)
+		require.True(t, ok)
+		require.Equal(t, n == 0, r == 0)
+		all = append(all, stored{r, list})
+	}
+	check := func(w *Words) {
+		for _, s := range all {
+			if s.r == 0 {
+				continue
+			}
+			for i, p := range s.list {
+				before := Hit(0)
+				if i > 0 {
+					before = s.list[i-1].Hit
+				}
+				require.Equal(t, before, w.Find(s.r, p.First-1), "%d of %d", i, len(s.list))
+				require.Equal(t, p.Hit, w.Find(s.r, p.First), "%d of %d", i, len(s.list))
+				require.Equal(t, p.Hit, w.Find(s.r, p.First+9), "%d of %d", i, len(s.list))
+			}
+			require.Equal(t, s.list[len(s.list)-1].Hit, w.Find(s.r, end-1))
+		}
+	}
+	check(&w)
+	n := w.Len()
+	w.Clip()
+	require.Equal(t, n, w.Len())
+	require.Equal(t, n, cap(w.keys))
+	require.Equal(t, n, cap(w.hits))
+	check(&w)
+	total := 0
+	for _, s := range all {
+		total += len(s.list)
+	}
+	require.LessOrEqual(t, n, total+len(all), "one place more for a list, at most")
+}
+
+// TestKeys: the service of a packet is its protocol and what that protocol has.
+func TestKeys(t *testing.T) {
+	for p := range 256 {
+		f := ir.Flow{Protocol: uint8(p), Port: 0x1234, ICMPType: 0x56, ICMPCode: 0x78}
+		low := uint32(0)
+		switch p {
+		case 6, 17, 132:
+			low = 0x1234
+		case 1, 58:
+			low = 0x5678
+		}
+		require.Equal(t, uint32(p)<<16|low, Key(&f), p)
+		f.NoPorts = true
+		if low == 0x1234 {
+			low = 1 << 24
+		}
+		require.Equal(t, uint32(p)<<16|low, Key(&f), p)
+	}
+}

@@ -59,6 +59,7 @@ func TestModel(t *testing.T) {
 			}
 			require.Equal(t, len(model), e.Len())
 			require.Equal(t, model[k], e.Get(k))
+			audit(t, &e)
 		}
 		for _, p := range append(old, published{e.Table(), model}) {
 			for n := range uint32(2_500) {
@@ -68,4 +69,141 @@ func TestModel(t *testing.T) {
 			}
 		}
 	})
+}
+
+// audit checks that what an editor counts is what its table has, that searches
+// end, and that the table is no larger than a few places per key.
+func audit(t require.TestingT, e *Editor) {
+	for h, a := range e.t.direct {
+		n := 0
+		for _, page := range a.pages {
+			for _, v := range page {
+				if v != 0 {
+					n++
+				}
+			}
+		}
+		require.Equal(t, n, e.count[h])
+		require.Len(t, e.own[h], len(a.pages))
+	}
+	require.Len(t, e.used, len(e.t.pages))
+	require.Len(t, e.owned, len(e.t.pages))
+	total, places := 0, 0
+	for i, page := range e.t.pages {
+		n := 0
+		for _, o := range page {
+			if o.key != 0 {
+				n++
+				require.Equal(t, o.value, e.t.search(o.key))
+				_, _, ok := e.place(o.key, false)
+				require.False(t, ok, "an array answers for %d", o.key)
+			}
+		}
+		require.Equal(t, n, e.used[i])
+		require.Less(t, n, len(page), "no search would end")
+		total, places = total+n, places+len(page)
+	}
+	require.Equal(t, total, e.n)
+	require.LessOrEqual(t, 2*total, max(places, 0))
+}
+
+// TestLoadForm: keys that lie close together are in an array, others are hashed,
+// and neither takes more than a few places for each.
+func TestLoadForm(t *testing.T) {
+	for _, c := range []struct {
+		name          string
+		first, n      uint32
+		step          uint32
+		direct, pages int // pages of the array; hashed places
+	}{
+		{"none", 1, 0, 1, 0, 0},
+		{"too few", 1, 7, 1, 0, 16},
+		{"dense", 1, 8, 1, 1, 0},
+		{"dense, far away", 1 << 20, 64, 1, 2, 0},
+		{"a page and one", 5, 33, 1, 2, 0},
+		{"every fourth", 9, 32, 4, 4, 0},
+		{"every fifth", 9, 32, 5, 0, 64},
+		{"one more than a power", 9, 33, 5, 0, 128},
+		{"many", 9, 1000, 5, 0, 2048},
+	} {
+		for _, h := range []uint32{0, 1} {
+			var list []Pair
+			for i := range c.n {
+				list = append(list, Pair{(c.first + i*c.step) | h*half, i + 1})
+			}
+			var e Editor
+			e.Set(77, 7) // Load forgets it
+			e.Load(list)
+			audit(t, &e)
+			require.Len(t, e.t.direct[h].pages, c.direct, c.name)
+			require.Empty(t, e.t.direct[1-h].pages, c.name)
+			places := 0
+			for _, p := range e.t.pages {
+				places += len(p)
+			}
+			require.Equal(t, c.pages, places, c.name)
+			require.Equal(t, int(c.n), e.Len(), c.name)
+			for _, p := range list {
+				require.Equal(t, p.Value, e.Get(p.Key), c.name)
+			}
+			e.Pack()
+			require.Len(t, e.t.direct[h].pages, c.direct, c.name)
+			for _, p := range list {
+				e.Delete(p.Key)
+				require.Zero(t, e.Get(p.Key))
+			}
+			require.Zero(t, e.Len())
+			audit(t, &e)
+		}
+	}
+}
+
+// TestGrow: a table that grows key by key takes at most eight places for each, and
+// a few beside; one that lies in an array stays in one, and far keys do not.
+func TestGrow(t *testing.T) {
+	for name, key := range map[string]func(i uint32) uint32{
+		"scattered": func(i uint32) uint32 { return i * 2654435 },
+		"dense":     func(i uint32) uint32 { return half | i },
+		"by threes": func(i uint32) uint32 { return 3 * i },
+	} {
+		var e Editor
+		var list []Pair
+		for i := range uint32(8) {
+			list = append(list, Pair{key(i + 1), i + 1})
+		}
+		e.Load(list)
+		ahead := map[uint32]uint32{} // keys that the array comes to later
+		for _, i := range []uint32{500, 501, 777, 2999} {
+			ahead[key(i)] = 9000 + i
+			e.Set(key(i), 9000+i)
+		}
+		for i := uint32(9); i < 3000; i++ {
+			for k, v := range ahead {
+				require.Equal(t, v, e.Get(k), name)
+			}
+			delete(ahead, key(i))
+			e.Set(key(i), i)
+			if i%100 == 9 {
+				audit(t, &e)
+				places := 0
+				for _, p := range e.t.pages {
+					places += len(p)
+				}
+				for _, a := range e.t.direct {
+					places += len(a.pages) * arrayPage
+				}
+				require.LessOrEqual(t, places, 8*int(i)+spare+arrayPage, name)
+			}
+		}
+		if name != "scattered" {
+			require.Zero(t, e.n, name)
+		}
+		e.Set(key(1)&half|1<<30, 5)
+		require.Equal(t, uint32(5), e.Get(key(1)&half|1<<30))
+		require.Equal(t, 3000, e.Len())
+		for i := uint32(1); i < 3000; i++ {
+			require.Equal(t, i, e.Get(key(i)))
+		}
+		audit(t, &e)
+	}
 }

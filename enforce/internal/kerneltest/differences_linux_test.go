@@ -155,11 +155,6 @@ var differences = []difference{
 		return !l.stricter && l.tr.swap <= l.k && l.engine.Reason == ir.ReasonEstablished && e != nil && !e.SeenReply && (e.OrigSide == conntrack.Remote) == l.in
 	}},
 
-	{"OPEN-6: the first piece of a datagram that is refused as a piece has moved its connection on already (SEM-10; enforce: Port.decide)", func(l *look) bool {
-		e := l.entries[l.k]
-		return !l.stricter && l.tr.swap <= l.k && l.engine.Reason == ir.ReasonEstablished && e != nil && e.SeenReply && (e.OrigSide == conntrack.Remote) == l.in && l.answeredInPieces()
-	}},
-
 	// Other protocols.
 	{"UDP-05: the coverage of UDP-Lite is not looked at (nf_conntrack_proto_udp.c: nf_conntrack_udplite_packet)", func(l *look) bool {
 		d := l.l4()

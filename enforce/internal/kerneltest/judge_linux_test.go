@@ -48,9 +48,7 @@ func newJudge(t testing.TB) *judge {
 		MTU:     9000,
 	})
 	for name, value := range map[string]string{
-		// Nothing may time out while a walk lasts, nor the memory for
-		// fragments be used up by those before.
-		"net.netfilter.nf_conntrack_tcp_timeout_close": "600",
+		// The memory for fragments must not be used up by walks before.
 		"net.ipv4.ipfrag_high_thresh":                  "1073741824",
 		"net.netfilter.nf_conntrack_frag6_high_thresh": "1073741824",
 		// The engine does not look at transport checksums (decision 10).

@@ -196,21 +196,6 @@ func (l *look) l4() []byte {
 	return l.b[l.p.L4:l.p.Length]
 }
 
-// answeredInPieces reports whether all answers to the packet's side were first
-// pieces that the engine refused.
-func (l *look) answeredInPieces() (found bool) {
-	for _, i := range l.flow() {
-		switch {
-		case i == l.k || l.tr.steps[i].in == l.in:
-		case l.passed(i):
-			return false
-		default:
-			found = found || l.r.engine[i].Reason == ir.ReasonFragment
-		}
-	}
-	return found
-}
-
 // sctp returns the SCTP packet in one without options, extension headers and
 // fragments.
 func (l *look) sctp() []byte {

@@ -142,11 +142,16 @@ func router() []sysctl {
 }
 
 func tracking() []sysctl {
-	return []sysctl{
+	out := []sysctl{
 		{"net/netfilter/nf_conntrack_tcp_loose", "0", false},
 		{"net/netfilter/nf_conntrack_tcp_be_liberal", "0", false},
 		{"net/netfilter/nf_conntrack_checksum", "1", false},
 	}
+	// On a busy machine ten seconds, or half a minute, are soon over.
+	for _, of := range []string{"udp_timeout", "icmp_timeout", "icmpv6_timeout", "tcp_timeout_close", "tcp_timeout_last_ack"} {
+		out = append(out, sysctl{"net/netfilter/nf_conntrack_" + of, "3600", false})
+	}
+	return out
 }
 
 // write sets kernel parameters of the calling thread's namespace.
@@ -240,6 +245,12 @@ func setupRoutes(c Config, wires []wire) error {
 	}
 	for _, a := range own {
 		fmt.Fprintf(&routes, "addr add %v dev lo\n", a)
+		if a.Addr().Is6() {
+			// The kernel makes the route of an IPv6 address later, from a work
+			// queue (addrconf.c: addrconf_dad_work): on a busy machine after the
+			// first packets.
+			fmt.Fprintf(&routes, "route replace local %v dev lo table local\n", a.Addr())
+		}
 	}
 	if len(vpcs) > 1 {
 		for _, vpc := range slices.Sorted(maps.Keys(vpcs)) {

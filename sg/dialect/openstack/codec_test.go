@@ -164,6 +164,7 @@ func TestDecodeFaults(t *testing.T) {
 		{"null project", group(`, "id": "g", "project_id": null`), "security_groups[0].project_id: invalid"},
 		{"two projects", group(`, "id": "g", "project_id": "a", "tenant_id": "b"`), "security_groups[0].tenant_id: conflict"},
 		{"created", group(`, "id": "g", "created_at": "2026-03-19"`), "security_groups[0].created_at: invalid"},
+		{"created before the year 0", group(`, "id": "g", "created_at": "0000-01-01T00:00:00+01:00"`), "security_groups[0].created_at: invalid"},
 		{"created empty", group(`, "id": "g", "created_at": ""`), "security_groups[0].created_at: invalid"},
 		{"tags", group(`, "id": "g", "tags": ["a", 1]`), "security_groups[0].tags[1]: invalid"},
 		{"revision as text", group(`, "id": "g", "revision_number": "4"`), "security_groups[0].revision_number: invalid"},

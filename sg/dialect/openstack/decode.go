@@ -3,7 +3,6 @@ package openstack
 import (
 	"fmt"
 	"net/netip"
-	"time"
 
 	"example.com/secgroup/sg"
 	"example.com/secgroup/sg/internal/jsontree"
@@ -138,13 +137,7 @@ func (d *decoder) readGroup(o *jsontree.Object) {
 	project := readProject(o)
 	g.Scope = sg.User(project)
 	g.Stateless = !o.Bool("stateful", true)
-	if s, ok := o.String("created_at"); ok {
-		t, err := time.Parse(time.RFC3339, s)
-		if err != nil {
-			o.Fault("created_at", s, sg.ErrInvalid, "want an RFC 3339 time")
-		}
-		g.Created = t.UTC()
-	}
+	g.Created = o.Time("created_at")
 	const rules = "security_group_rules"
 	list, ok := o.Objects(rules)
 	if !ok {

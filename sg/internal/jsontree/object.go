@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"time"
 
 	"example.com/secgroup/sg"
 )
@@ -200,6 +201,24 @@ func (o *Object) Int(key string, low, high int) (v int, ok bool) {
 		return 0, false
 	}
 	return v, true
+}
+
+// Time returns a point in time as in RFC 3339, in UTC; zero if it is absent.
+func (o *Object) Time(key string) time.Time {
+	s, ok := o.String(key)
+	if !ok {
+		return time.Time{}
+	}
+	var t time.Time
+	if t.UnmarshalText([]byte(s)) != nil {
+		o.Fault(key, s, sg.ErrInvalid, "want a time as in RFC 3339, such as 2026-03-01T12:00:00Z")
+		return time.Time{}
+	}
+	if t = t.UTC(); t.Year() < 0 || t.Year() > 9999 {
+		o.Fault(key, s, sg.ErrInvalid, "in UTC, the year does not have four digits")
+		return time.Time{}
+	}
+	return t
 }
 
 // Strings returns the elements of a list of texts. An element of another kind

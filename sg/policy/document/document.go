@@ -34,7 +34,6 @@ import (
 	"io"
 	"net/netip"
 	"slices"
-	"time"
 
 	"example.com/secgroup/ipset"
 	"example.com/secgroup/sg"
@@ -243,13 +242,7 @@ func (d *decoder) readGroup(o *jsontree.Object) {
 		Stateless:   !o.Bool("stateful", true),
 		Default:     o.Bool("default", false),
 	}
-	if v, ok := o.String("created_at"); ok {
-		at, err := time.Parse(time.RFC3339, v)
-		if err != nil {
-			o.Fault("created_at", v, sg.ErrInvalid, "want a time such as 2026-03-01T12:00:00Z (RFC 3339)")
-		}
-		g.Created = at.UTC()
-	}
+	g.Created = o.Time("created_at")
 	g.Name, _ = o.Required("name")
 	draft := &groupDraft{group: g, obj: o}
 	for i, key := range []string{"inbound_rules", "outbound_rules"} {

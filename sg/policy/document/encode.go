@@ -136,6 +136,9 @@ func encodable(s *policy.Snapshot) error {
 		text("groups", id, "vpc", string(g.VPC))
 		text("groups", id, "scope", owner)
 		text("groups", id, "description", g.Description)
+		if y := g.Created.UTC().Year(); y < 0 || y > 9999 {
+			refuse("groups", id, "created", g.Created.String(), "the year does not have four digits")
+		}
 		for i, r := range g.Rules {
 			text("groups", id, fmt.Sprintf("rules[%d].description", i), r.Description)
 		}

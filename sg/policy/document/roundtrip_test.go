@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
@@ -188,6 +189,7 @@ func TestEncodeRefuses(t *testing.T) {
 		"one id":          {[]policy.Change{named("x"), set("x", same)}, `sets["x"].id`},
 		"entry note":      {[]policy.Change{set("s", func(s *ipset.Set) { _ = s.Add(ipset.Entry{Prefix: prefix("10.0.0.0/8"), Description: "\xff"}) })}, `sets["s"].entries`},
 		"note":            {[]policy.Change{policy.PutGroup{Group: &sg.Group{ID: "g", Name: "n", Description: "\xff"}}}, `groups["g"].description`},
+		"created":         {[]policy.Change{policy.PutGroup{Group: &sg.Group{ID: "g", Name: "n", Created: time.Date(10_000, 1, 1, 0, 0, 0, 0, time.UTC)}}}, `groups["g"].created`},
 		"owner":           {[]policy.Change{policy.PutGroup{Group: &sg.Group{ID: "g", Name: "n", Scope: sg.User("\xff")}}}, `groups["g"].scope`},
 		"interface owner": {[]policy.Change{policy.PutInterface{Interface: &sg.Interface{ID: "i", Owner: "\xff"}}}, `interfaces["i"].owner`},
 		"exempt":          {[]policy.Change{policy.PutInterface{Interface: &sg.Interface{ID: "i", Exempt: []string{"\xff"}}}}, `interfaces["i"].exempt[0]`},
@@ -222,7 +224,7 @@ func TestInstancesAndOwners(t *testing.T) {
 	require.Empty(t, s.Diff(again))
 
 	_, err = document.Decode([]byte(`{"profile": "panel",
-	 "security_groups": [{"id": "g", "name": "g", "created_at": "yesterday"}],
+	 "security_groups": [{"id": "g", "name": "g", "created_at": "yesterday"}, {"id": "h", "name": "h", "created_at": "0000-01-01T00:00:00+01:00"}],
 	 "instances": [{"id": "vm", "security_group_ids": ["none"]}, {"id": "vm"}],
 	 "owners": [{"exempt": "smtp"}],
 	 "interfaces": [{"id": "nic", "instance_id": "no-vm"}]}`), document.Options{Profiles: profiles})
@@ -233,5 +235,6 @@ func TestInstancesAndOwners(t *testing.T) {
 		`owners[0].exempt: invalid`,
 		`owners[0].id: required`,
 		`security_groups[0].created_at: invalid`,
+		`security_groups[1].created_at: invalid`,
 	}, lines(t, err))
 }

@@ -1,0 +1,113 @@
+package compile
+
+import (
+	"cmp"
+	"slices"
+
+	"example.com/secgroup/compile/ir"
+	"example.com/secgroup/sg"
+	"example.com/secgroup/sg/policy"
+)
+
+// index makes the rules known by their ids. Those are in was.
+func (g *group) index(was *sg.Group) {
+	g.byID = make(map[sg.RuleID]*lowered, len(g.rules))
+	for i := range g.rules {
+		g.byID[was.Rules[i].ID] = &g.rules[i]
+	}
+	g.rules = nil
+}
+
+// ordered returns the rules in order.
+func (g *group) ordered() []lowered {
+	if g.byID == nil {
+		return g.rules
+	}
+	list := make([]lowered, 0, len(g.byID))
+	for _, r := range g.byID {
+		list = append(list, *r)
+	}
+	slices.SortFunc(list, func(a, b lowered) int { return cmp.Compare(a.place, b.place) })
+	return list
+}
+
+// editGroup lowers what e, an edit of what low was, changes.
+func (s *state) editGroup(next *policy.Snapshot, k groupKey, low *group, e policy.EditGroup) {
+	keep := map[ir.Rule]ir.RuleNum{}
+	for _, id := range e.Remove {
+		old := low.byID[id]
+		s.offer(keep, old.nums)
+		low.list(old).replace(old.place)
+		delete(low.byID, id)
+	}
+	for i := range e.Replace {
+		r := &e.Replace[i]
+		old := low.byID[r.ID]
+		s.offer(keep, old.nums)
+		is := s.lowerRule(next, k, low, r, keep)
+		is.place = old.place
+		if low.list(old) != low.list(&is) {
+			low.list(old).replace(old.place)
+		}
+		low.list(&is).replace(is.place, is.nums[:]...)
+		low.byID[r.ID] = &is
+	}
+	for i := range e.Add {
+		is := s.lowerRule(next, k, low, &e.Add[i], keep)
+		low.last++
+		is.place = low.last
+		low.list(&is).add(&is)
+		low.byID[e.Add[i].ID] = &is
+	}
+	for _, n := range keep {
+		s.garbage = append(s.garbage, n)
+	}
+}
+
+// net returns what edits of a group come to, in one edit of what is there; ok
+// is false if an id stood for two rules meanwhile.
+func (g *group) net(edits []policy.EditGroup) (out policy.EditGroup, ok bool) {
+	if len(edits) == 1 {
+		return edits[0], true // which leads to a valid group
+	}
+	removed := map[sg.RuleID]bool{}
+	replaced := map[sg.RuleID]int{} // place in out.Replace
+	added := map[sg.RuleID]int{}    // place in out.Add
+	for _, e := range edits {
+		for _, id := range e.Remove {
+			if i, is := added[id]; is {
+				out.Add[i].ID = "" // no rule has that
+				delete(added, id)
+				continue
+			}
+			if i, is := replaced[id]; is {
+				out.Replace[i].ID = ""
+				delete(replaced, id)
+			}
+			removed[id] = true
+			out.Remove = append(out.Remove, id)
+		}
+		for _, r := range e.Replace {
+			if i, is := added[r.ID]; is {
+				out.Add[i] = r
+			} else if i, is := replaced[r.ID]; is {
+				out.Replace[i] = r
+			} else {
+				replaced[r.ID] = len(out.Replace)
+				out.Replace = append(out.Replace, r)
+			}
+		}
+		for _, r := range e.Add {
+			_, twice := added[r.ID]
+			_, there := g.byID[r.ID]
+			if twice || there && !removed[r.ID] {
+				return out, false
+			}
+			added[r.ID] = len(out.Add)
+			out.Add = append(out.Add, r)
+		}
+	}
+	none := func(r sg.Rule) bool { return r.ID == "" }
+	out.Replace, out.Add = slices.DeleteFunc(out.Replace, none), slices.DeleteFunc(out.Add, none)
+	return out, true
+}

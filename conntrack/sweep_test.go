@@ -1,0 +1,64 @@
+package conntrack
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// TestSweepKeepsUp: as many slots as a table has entries are enough to free all
+// that expired, of whatever protocols, in however many calls; and no call frees
+// more than it may look at.
+func TestSweepKeepsUp(t *testing.T) {
+	for _, shards := range []int{1, 4} {
+		for _, plain := range []int{0, 1, 7, 600} {
+			for _, tcp := range []int{0, 1, 9, 700} {
+				for i, max := range []int{1, 3, 100, 1 << 20, 3, 1 << 20} {
+					tb := NewTable(Options{MaxEntries: 4096, Shards: shards, MaxFragments: 1})
+					total, live := plain+tcp, 0
+					for i := range tcp {
+						require.True(t, admit(tb, 0, 1, i))
+					}
+					late := Time(0)
+					if i >= 4 { // the datagrams live on
+						late, live = 190*second, plain
+					}
+					for i := range plain {
+						out, _ := flow(i)
+						_, err := tb.Commit(late, 1, Local, out, 1, 1)
+						require.NoError(t, err)
+					}
+					// It begins where the last call stopped: at the start again.
+					for looked := 0; looked < total; looked += max {
+						n := min(max, total-looked)
+						require.LessOrEqual(t, tb.Sweep(200*second, n), n)
+					}
+					require.Equal(t, live, tb.Len(), "%d shards, %d plain, %d of TCP, %d at a time", shards, plain, tcp, max)
+					require.Equal(t, uint64(total-live), tb.Stats().Expired)
+				}
+			}
+		}
+	}
+}
+
+// TestSweepOften: connections that are in use, and free slots, are looked at
+// again only when they may have expired, and none is forgotten.
+func TestSweepOften(t *testing.T) {
+	tb := NewTable(Options{MaxEntries: 64, Shards: 1, MaxFragments: 1, Timeouts: Timeouts{UDP: 10 * time.Second}})
+	out, _ := flow(1)
+	for now := Time(0); now < 100*second; now += second {
+		if c := tb.Track(now, 1, Local, out); c.State == New {
+			_, err := tb.Commit(now, 1, Local, out, 1, 1)
+			require.NoError(t, err)
+		}
+		require.Zero(t, tb.Sweep(now, 10))
+	}
+	require.Zero(t, tb.Sweep(109*second-tick, 10))
+	require.Equal(t, 1, tb.Sweep(109*second+tick, 10))
+	require.Zero(t, tb.Sweep(200*second, 10))
+	_, err := tb.Commit(200*second, 1, Local, out, 1, 1) // in the slot of the other
+	require.NoError(t, err)
+	require.Zero(t, tb.Sweep(210*second-tick, 10))
+	require.Equal(t, 1, tb.Sweep(210*second+tick, 10))
+}
