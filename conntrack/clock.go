@@ -85,14 +85,20 @@ type ticker struct {
 
 // at returns the tick of the reading now.
 func (t *ticker) at(now Time) uint32 {
-	// The reading first: if another one moves the clock meanwhile, the tick is
-	// the newer one.
-	d := now - Time(t.from.Load())
-	// One comparison for d < tick and d > -maxStall.
-	if n := t.now.Load(); uint64(d+maxStall-1) < uint64(tick+maxStall-1) && n != 0 {
+	if n, ok := t.current(now); ok {
 		return n
 	}
 	return t.move(now)
+}
+
+// current returns the tick in force if that is the one of the reading now.
+func (t *ticker) current(now Time) (n uint32, ok bool) {
+	// The reading first: if another one moves the clock meanwhile, the tick is
+	// the newer one.
+	d := now - Time(t.from.Load())
+	n = t.now.Load()
+	// One comparison for d < tick and d > -maxStall.
+	return n, uint64(d+maxStall-1) < uint64(tick+maxStall-1) && n != 0
 }
 
 // move is at for a reading that may begin another tick.

@@ -72,7 +72,7 @@ func matches(w uint64, tag uint16) uint64 {
 
 // number returns the entry number in slot i of b.
 func (b *bucket) number(i int) uint32 {
-	return uint32(atomic.LoadUint64(&b[3+i/2]) >> (i % 2 * 32))
+	return uint32(atomic.LoadUint64(&b[3+uint(i)/2]) >> (uint(i) % 2 * 32))
 }
 
 // tag returns the tag in slot i of b, for who holds the lock.

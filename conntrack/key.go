@@ -79,15 +79,37 @@ func newSecret() (s secret) {
 
 // hash folds k by 64×64→128-bit multiplications of words masked with the
 // secret: the top bits choose the shard, those below the bucket, the low 16 are
-// the tag.
+// the tag. A packet's head has the same: see Lane.read.
 func (s *secret) hash(k *key) uint64 {
 	le := binary.LittleEndian
-	a := fold(le.Uint64(k.remote[:8])^s[0], le.Uint64(k.remote[8:])^s[1])
-	b := fold(le.Uint64(k.local[:8])^s[2], le.Uint64(k.local[8:])^s[3])
-	c := uint64(k.zone)<<32 | uint64(k.rport)<<16 | uint64(k.lport)
-	d := uint64(k.proto) | uint64(k.family)<<8 | uint64(k.query)<<16 | uint64(k.code)<<24
-	// One more round, for the last one alone is linear in the ports.
-	return fold(fold(a^c^s[4], b^d^s[5])^s[0], hashOdd)
+	ends := uint64(k.zone)<<32 | uint64(k.rport)<<16 | uint64(k.lport)
+	kind := uint64(k.proto) | uint64(k.family)<<8 | uint64(k.query)<<16 | uint64(k.code)<<24
+	return s.words(le.Uint64(k.remote[:8]), le.Uint64(k.remote[8:]), le.Uint64(k.local[:8]), le.Uint64(k.local[8:]), ends, kind)
+}
+
+// mapped is the lower half of a word of an IPv4-mapped address, as it lies in
+// memory; the address is the upper one, and the word before it is zero.
+const mapped = 0xffff0000
+
+// words is hash of the halves of the addresses, and what else is in a key.
+func (s *secret) words(rh, rl, lh, ll, ends, kind uint64) uint64 {
+	if rh|lh == 0 && uint32(rl) == mapped && uint32(ll) == mapped {
+		return s.hash4(rl>>32<<32|ll>>32, ends, kind)
+	}
+	return s.hash6(rh, rl, lh, ll, ends, kind)
+}
+
+// hash4 is words of IPv4-mapped addresses, of which addrs has the rest, remote
+// first.
+func (s *secret) hash4(addrs, ends, kind uint64) uint64 {
+	// One more round, for the first one alone is linear in the ports.
+	return fold(fold(addrs^s[0], ends^s[1])^kind^s[2], hashOdd)
+}
+
+// hash6 is words of other addresses.
+func (s *secret) hash6(rh, rl, lh, ll, ends, kind uint64) uint64 {
+	a, b := fold(rh^s[0], rl^s[1]), fold(lh^s[2], ll^s[3])
+	return fold(fold(a^ends^s[4], b^kind^s[5])^s[0], hashOdd)
 }
 
 // local folds the local end of k, for a table of its own.

@@ -25,12 +25,35 @@ func (t *Table) Track(now Time, z Zone, from Side, p *packet.Packet) (c Conn) {
 // TrackTo is [Table.Track], but sets out instead of returning it, which spares
 // who tracks every packet some copies.
 func (t *Table) TrackTo(now Time, z Zone, from Side, p *packet.Packet, out *Conn) {
-	from &= 1
-	if !quick(p) {
-		*out = t.trackAny(now, z, from, p)
+	l, h := Lane{table: t, zone: z, from: from & 1, any: true}, head{}
+	if !h.of(&l, p) {
+		*out = t.trackAny(now, z, from&1, p)
 		return
 	}
-	t.quickly(now, z, from, p, t.quickHash(z, from, p), 0, out)
+	l.trackTo(t.clock.at(now), p, &h, 0, out)
+}
+
+// trackTo is TrackTo at the tick now of p, which h is the head of. id is what
+// guess said of it some time ago, or 0.
+func (l *Lane) trackTo(now uint32, p *packet.Packet, h *head, id uint32, out *Conn) {
+	t, s := l.table, l.table.shard(h.hash)
+	if id == 0 {
+		moves := s.index.moves.Load()
+		id = s.index.guess(h.hash)
+		if id == 0 && moves%2 == 0 && s.index.moves.Load() == moves { // as shard.find has it
+			*out = t.miss(now, l.from, p, s)
+			return
+		}
+	}
+	if id != 0 && h.may&mayFollow != 0 {
+		if w, m, epoch, d := l.follow(now, h, s, id); w != 0 {
+			*out = Conn{State: Established, Dir: Dir(d), Opener: l.from ^ Side(d), Mark: m, Epoch: epoch, ref: ref{s.n, id, w & wordGen}}
+			return
+		}
+	}
+	var k key
+	k.set(l.zone, l.from, &p.Tuple, 0, 0)
+	*out = t.track(now, &k, h.hash, classOpener, l.from, p)
 }
 
 // trackAny is Track without the short form.
@@ -83,13 +106,12 @@ func (s *shard) follow(now uint32, e *entry, id, w uint32, from Side, p *packet.
 	d := e.dir(from)
 	o, held := moved, !allowed && d == Original && opens(p)
 	if id&numberTCP != 0 {
-		if te := s.atTCP(id); !p.Fragment && te.follow(d, p) {
-			e.packets[Original] &^= heldBit // it expires no sooner than before
-		} else if held && !e.status().closed() {
+		if held && !e.status().closed() {
 			conn := s.conn(e, id, w, Established, d)
 			e.unlock(w)
 			return conn, moved
-		} else if o = s.followTCP(now, te, id, d, p); o == refused || o == reopens {
+		}
+		if o = s.followTCP(now, s.atTCP(id), id, d, p); o == refused || o == reopens {
 			e.unlock(w)
 			if o == refused {
 				s.invalid.Add(1)

@@ -3,50 +3,87 @@ package enforce
 import (
 	"example.com/secgroup/compile/ir"
 	"example.com/secgroup/conntrack"
-	"example.com/secgroup/conntrack/packet"
 	"example.com/secgroup/sg"
 )
 
 // batch is the room that FilterBatch works in.
 type batch struct {
-	pkts   [conntrack.BatchSize]packet.Packet
-	why    [conntrack.BatchSize]ir.Reason
 	looked conntrack.Batch
+	ahead  [conntrack.BatchSize]uint8 // 1 + the place in flows and rules; 0 is none
+	flows  [conntrack.BatchSize]ir.Flow
+	rules  [conntrack.BatchSize]ir.Verdict
 }
 
+// fewAhead is how many packets at least are matched together: what that costs to
+// begin with is worth so many.
+const fewAhead = 4
+
 // filterSome is FilterWith for pkts, one after the other, and counts what it
-// accepted. There are at most conntrack.BatchSize of them. All are decoded and
-// their connections asked for before the first is decided.
+// accepted. There are at most conntrack.BatchSize of them. The connections of all
+// are asked for before the first is decided, and what the rules say of those
+// that have none is found together: it does not depend on what comes before, only whether it
+// is asked for does.
 func (p *Port) filterSome(st *portState, now conntrack.Time, c Checksums, d sg.Direction, pkts [][]byte, out []ir.Verdict) (accepted int) {
 	w := p.engine.batches.Get().(*batch)
+	l := &st.lanes[d&3]
+	l.Look(now, &w.looked, pkts)
+	ahead := w.match(st, d, pkts)
+	check, quiet := c != ChecksumsUnknown || st.guarded, p.engine.opts.OnEvent == nil
+	refused, why := uint64(0), ir.ReasonNone // not yet in drops: cores that share a port meet there
 	for i, b := range pkts {
-		w.why[i] = p.admit(st, c, d, b, &w.pkts[i])
-	}
-	var conn conntrack.Conn
-	p.engine.table.Look(&w.looked, st.zone, side(d), w.pkts[:len(pkts)])
-	for i, b := range pkts {
-		v, pkt := &out[i], &w.pkts[i]
+		v, is, mark := &out[i], conntrack.Invalid, conntrack.Mark(0)
+		if !check || st.surely(c, d, b) {
+			is, mark = l.TrackAt(&w.looked, i)
+		}
 		switch {
-		case w.why[i] != ir.ReasonNone:
-			*v = p.drop(st, now, d, pkt, ir.Verdict{Reason: w.why[i]})
-			continue
-		case pkt.Fragment:
-			*v = p.fragment(st, now, d, pkt, b)
-		default:
-			p.engine.table.TrackAt(now, &w.looked, i, pkt, &conn)
-			switch {
-			case st.settled(&conn, pkt):
-				*v = ir.Verdict{Action: sg.Accept, Reason: ir.ReasonEstablished, Rule: ir.RuleNum(conn.Mark)}
-			case conn.State == conntrack.New && !redirects(pkt):
-				*v = p.fresh(st, now, d, pkt, b)
-			default:
-				*v = p.pass(st, now, d, pkt, b, conn)
+		case is == conntrack.Established:
+			*v = ir.Verdict{Action: sg.Accept, Reason: ir.ReasonEstablished, Rule: ir.RuleNum(mark)}
+		case is == conntrack.New && ahead && w.ahead[i] != 0:
+			rule := &w.rules[w.ahead[i]-1]
+			if rule.Action != sg.Drop || rule.Rule != 0 || !quiet {
+				*v = p.admitted(st, now, d, b, *rule)
+				break
 			}
+			if *v = *rule; v.Reason != why {
+				p.drops[why].Add(refused)
+				refused, why = 0, v.Reason
+			}
+			refused++
+		case is == conntrack.New:
+			*v = p.newcomer(st, now, d, b)
+		default:
+			*v = p.filter(st, now, c, d, b)
 		}
 		if v.Action == sg.Accept {
 			accepted++
 		}
 	}
+	if refused != 0 {
+		p.drops[why].Add(refused)
+	}
 	p.engine.batches.Put(w)
 	return accepted
+}
+
+// match asks the rules about the packets that have no connection yet, and reports
+// false if they are too few for that.
+func (w *batch) match(st *portState, d sg.Direction, pkts [][]byte) bool {
+	n := 0
+	for i := range pkts {
+		w.ahead[i] = 0
+		if w.looked.Absent(i) {
+			n++
+			w.ahead[i] = uint8(n)
+		}
+	}
+	if n < fewAhead {
+		return false
+	}
+	for i, b := range pkts {
+		if k := w.ahead[i]; k != 0 {
+			w.flows[k-1] = plainFlow(b, d)
+		}
+	}
+	st.gen.matcher.MatchBatch(st.iface.Index, d, w.flows[:n], w.rules[:n])
+	return true
 }

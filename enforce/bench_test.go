@@ -119,9 +119,45 @@ func BenchmarkServed(b *testing.B) {
 		}
 		run("tcp", ir.ReasonEstablished, tcp(client, service, "A"),
 			tcp(client, service, "S"), tcp(service, client, "SA"), tcp(client, service, "A"))
+		b.Run("tcp of 512 flows/"+f.name, func(b *testing.B) {
+			p := servedPort(b)
+			var pkts [][]byte
+			for i := range 512 {
+				client := at(f.peer, strconv.Itoa(4000+i))
+				p.Filter(sg.Ingress, tcp(client, service, "S"))
+				p.Filter(sg.Egress, tcp(service, client, "SA"))
+				pkts = append(pkts, tcp(client, service, "A"))
+				p.Filter(sg.Ingress, pkts[i])
+			}
+			b.ReportAllocs()
+			i := 0
+			var v ir.Verdict
+			for b.Loop() {
+				v = p.Filter(sg.Ingress, pkts[i%512])
+				i++
+			}
+			if v.Reason != ir.ReasonEstablished {
+				b.Fatal(v)
+			}
+		})
 		run("syn again", ir.ReasonEstablished, tcp(client, service, "S"), tcp(client, service, "S"))
 		run("udp", ir.ReasonEstablished, udp(client, dns, 64), udp(client, dns, 64), udp(dns, client, 64))
 		run("denied", ir.ReasonNoRule, tcp(client, at(f.local, "22"), "S"))
+		b.Run("denied in batches of 64/"+f.name, func(b *testing.B) {
+			p := servedPort(b)
+			var pkts [][]byte
+			for i := range 64 {
+				pkts = append(pkts, tcp(at(f.peer, strconv.Itoa(4000+i)), at(f.local, "22"), "S"))
+			}
+			out := make([]ir.Verdict, len(pkts))
+			b.ReportAllocs()
+			for b.Loop() {
+				if p.FilterBatch(sg.Ingress, pkts, out) != 0 {
+					b.Fatal(out)
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(len(pkts)), "ns/packet")
+		})
 		b.Run("new/"+f.name, func(b *testing.B) {
 			p := servedPort(b)
 			pkt := tcp(client, service, "S")

@@ -136,20 +136,14 @@ func (h *hygiene) look(p *packet.Packet) ir.Reason {
 // suspects reports whether the addresses of t may be those of a LAND attack or
 // martians. It is true of all that are, and of few others.
 func suspects(t *packet.Tuple) bool {
-	be := binary.BigEndian
+	le := binary.LittleEndian
 	if t.Family == 4 {
-		s, d := be.Uint32(t.Src[12:]), be.Uint32(t.Dst[12:])
-		return s == d || suspect4(s>>24) || suspect4(d>>24)
+		s, d := le.Uint32(t.Src[12:]), le.Uint32(t.Dst[12:])
+		return s == d || packet.Suspect4(s) || packet.Suspect4(d)
 	}
-	s, d := be.Uint64(t.Src[:8]), be.Uint64(t.Dst[:8])
-	return s == d && be.Uint64(t.Src[8:]) == be.Uint64(t.Dst[8:]) || suspect6(s) || suspect6(d)
+	s, d := le.Uint64(t.Src[:8]), le.Uint64(t.Dst[:8])
+	return s == d && le.Uint64(t.Src[8:]) == le.Uint64(t.Dst[8:]) || packet.Suspect6(s) || packet.Suspect6(d)
 }
-
-// suspect4 reports whether an address with that first byte may be a martian.
-func suspect4(first uint32) bool { return first-1 >= 223 || first == 127 }
-
-// suspect6 likewise, of the first half of an address.
-func suspect6(first uint64) bool { return first == 0 || first>>56 == 0xff }
 
 func oddReason(o packet.Oddity) ir.Reason {
 	switch {

@@ -15,10 +15,13 @@ type Port struct {
 	engine *Engine
 	id     sg.InterfaceID
 	state  atomic.Pointer[portState]
+	held   atomic.Pointer[hold]
 	mu     sync.Mutex // serialises resolve, guards limits
 	limits conntrack.ZoneOptions
-	drops  [64]atomic.Uint64 // by reason
-	held   atomic.Pointer[hold]
+
+	_     [64]byte          // what is above every packet reads
+	drops [64]atomic.Uint64 // by reason
+	_     [64]byte
 }
 
 // Port returns the packet path of one interface, the same for every call with
@@ -47,12 +50,35 @@ func (p *Port) Filter(d sg.Direction, b []byte) ir.Verdict {
 // FilterWith is Filter for a packet from a source that vouches for those
 // checksums, whatever Options says.
 func (p *Port) FilterWith(c Checksums, d sg.Direction, b []byte) ir.Verdict {
-	st := p.current()
+	st, e := p.state.Load(), p.engine
+	if st == nil || st.gen != e.gen.Load() || (c != ChecksumsUnknown || st.guarded) && !st.surely(c, d, b) {
+		return p.general(c, d, b)
+	}
+	now := conntrack.Time(e.coarse.Load())
+	if now == 0 {
+		now = e.read()
+	}
+	switch is, mark := st.lanes[d&3].Track(now, b); is {
+	case conntrack.Established:
+		return ir.Verdict{Action: sg.Accept, Reason: ir.ReasonEstablished, Rule: ir.RuleNum(mark)}
+	case conntrack.New:
+		return p.newcomer(st, now, d, b)
+	}
+	return p.filter(st, now, c, d, b)
+}
+
+// general is FilterWith for any packet, without the lanes.
+func (p *Port) general(c Checksums, d sg.Direction, b []byte) ir.Verdict {
+	return p.filter(p.current(), p.engine.now(), c, d, b)
+}
+
+// filter decides a packet that no lane knows. It is what the lanes are measured
+// by: they say what it would say, or nothing.
+func (p *Port) filter(st *portState, now conntrack.Time, c Checksums, d sg.Direction, b []byte) ir.Verdict {
 	if st == nil || !st.known || !d.Valid() {
 		return p.unknown(st, d, b)
 	}
 	var pkt packet.Packet
-	now := p.engine.now()
 	if why := p.admit(st, c, d, b, &pkt); why != ir.ReasonNone {
 		return p.drop(st, now, d, &pkt, ir.Verdict{Reason: why})
 	}
@@ -182,7 +208,11 @@ func (p *Port) pass(st *portState, now conntrack.Time, d sg.Direction, pkt *pack
 // fresh is pass for a whole packet that may start a connection and is no ICMP
 // redirect: the rules alone have the word.
 func (p *Port) fresh(st *portState, now conntrack.Time, d sg.Direction, pkt *packet.Packet, b []byte) ir.Verdict {
-	v := st.gen.matcher.Match(st.iface.Index, d, FlowOf(pkt, d))
+	return p.begin(st, now, d, pkt, b, st.gen.matcher.Match(st.iface.Index, d, FlowOf(pkt, d)))
+}
+
+// begin is fresh, of which the rules say v.
+func (p *Port) begin(st *portState, now conntrack.Time, d sg.Direction, pkt *packet.Packet, b []byte, v ir.Verdict) ir.Verdict {
 	switch {
 	case v.Action == sg.Drop:
 		return p.drop(st, now, d, pkt, v)

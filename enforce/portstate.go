@@ -3,6 +3,7 @@ package enforce
 import (
 	"example.com/secgroup/compile/ir"
 	"example.com/secgroup/conntrack"
+	"example.com/secgroup/sg"
 )
 
 // portState is what a Port knows of its interface in one generation.
@@ -12,6 +13,10 @@ type portState struct {
 	iface ir.Interface
 	zone  conntrack.Zone // the interface's own: never that of another, nor of a former one of the same id
 	frags conntrack.Zone // likewise for fragments, whose marks are numbers of one compiler only
+
+	lanes   [4]conntrack.Lane // by sg.Direction; of an unknown interface they know no packet
+	guarded bool
+	guard   guard
 }
 
 // current returns the state for the policy in force, nil if there is none.
@@ -51,6 +56,14 @@ func (p *Port) resolve() *portState {
 	}
 	if st != nil && st.known && !same {
 		p.engine.giveUp(st.zone)
+	}
+	if next.known {
+		for _, d := range []sg.Direction{sg.Ingress, sg.Egress} {
+			next.lanes[d] = p.engine.table.Lane(next.zone, side(d), gen.epoch)
+		}
+		if next.guarded = next.iface.Guard; next.guarded {
+			next.guard = newGuard(&next.iface)
+		}
 	}
 	p.limit(st, next)
 	p.state.Store(next)

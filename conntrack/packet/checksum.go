@@ -57,6 +57,53 @@ func (p *Packet) Checksum(b []byte) bool {
 	return true
 }
 
+// PlainChecksums is ChecksumIPv4 and, if transport, Checksum of the TCP or UDP
+// packet that b begins with, without decoding it. It is false, too, of a packet that is not whole or
+// not right behind a header of IPv4 or IPv6 without options.
+func PlainChecksums(b []byte, transport bool) bool {
+	be := binary.BigEndian
+	var at, end int // of the transport part
+	var sum uint64  // of the addresses
+	var proto uint8
+	switch {
+	case len(b) < header4+headerUDP:
+		return false
+	case b[0] == 4<<4|header4/4:
+		h := (*[header4]byte)(b)
+		if be.Uint16(h[6:])&0x3fff != 0 || Fold(Sum(h[:], 0)) != 0xffff {
+			return false
+		}
+		at, end, proto = header4, int(be.Uint16(h[2:])), h[9]
+		sum = uint64(be.Uint32(h[12:])) + uint64(be.Uint32(h[16:]))
+	case b[0]>>4 == 6 && len(b) >= header6:
+		h := (*[header6]byte)(b)
+		at, end, proto = header6, header6+int(be.Uint16(h[4:])), h[6]
+		for i := 8; i < header6; i += 4 {
+			sum += uint64(be.Uint32(h[i:]))
+		}
+	default:
+		return false
+	}
+	if end < at+headerUDP || end > len(b) || proto != ProtoTCP && proto != ProtoUDP {
+		return false
+	}
+	if !transport {
+		return true
+	}
+	d := b[at:end]
+	if proto == ProtoUDP {
+		n := int(be.Uint16(d[4:]))
+		if n < headerUDP || n > len(d) {
+			return false
+		}
+		if d[6] == 0 && d[7] == 0 {
+			return at == header4
+		}
+		d = d[:n]
+	}
+	return Fold(Sum(d, sum+uint64(len(d))+uint64(proto))) == 0xffff
+}
+
 // pseudo is the sum of the pseudo header of a transport part of n bytes.
 func (p *Packet) pseudo(n int) uint64 {
 	be := binary.BigEndian
