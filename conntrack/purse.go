@@ -8,7 +8,7 @@ package conntrack
 // ask for a place have the shards give back what they hold first, so a limit is
 // reached, and a Pressure told, at the same entry as without.
 type purse struct {
-	open   bool // it may hold some; counted in Table.purses
+	open   uint8 // by class: it may hold some; counted in Table.purses if not 0
 	places [classes]uint32
 }
 
@@ -37,10 +37,10 @@ func (s *shard) takeMore(c Class) limit {
 	if t.class[c].far() && t.count.far() {
 		t.class[c].n.Add(purseTakes)
 		t.count.n.Add(purseTakes)
-		if !s.purse.open {
-			s.purse.open = true
+		if s.purse.open == 0 {
 			t.purses.Add(1)
 		}
+		s.purse.open |= 1 << c
 		s.purse.places[c] = purseTakes - 1
 		return limitNone
 	}
@@ -65,7 +65,7 @@ func (s *shard) takeMore(c Class) limit {
 // put gives the place of an entry of a class back.
 func (s *shard) put(c Class) {
 	n := uint32(1)
-	if p := &s.purse.places[c]; s.purse.open {
+	if p := &s.purse.places[c]; s.purse.open>>c&1 != 0 {
 		if *p++; *p < purseHolds {
 			return
 		}
@@ -78,7 +78,7 @@ func (s *shard) put(c Class) {
 
 // empty gives back what the purse holds.
 func (s *shard) empty() {
-	if !s.purse.open {
+	if s.purse.open == 0 {
 		return
 	}
 	for c, n := range s.purse.places {

@@ -239,7 +239,9 @@ func (s *shard) unlink(e *entry, id, w uint32, why End) place {
 	if gen &= wordGen; gen == 0 {
 		gen = 1 << wordShift
 	}
-	s.spill.drop(id)
+	if e.packets[Reply]&spilledBit != 0 {
+		s.spill.drop(id)
+	}
 	s.give(e, id)
 	e.unlock(gen)
 	s.index.leave(s.table.secret.hash(&k), id)

@@ -188,8 +188,10 @@ func (s *shard) install(now, deadline uint32, r *record, h uint64, at place, ela
 	}
 	e.setStatus(r.status)
 	for d := range e.packets {
-		e.packets[d], e.bytes[d] = uint32(r.packets[d])&countMask, uint32(r.bytes[d])
+		e.packets[d] |= uint32(r.packets[d]) & countMask
+		e.bytes[d] = uint32(r.bytes[d])
 		if high, more := r.packets[d]>>countShift, r.bytes[d]>>32; high != 0 || more != 0 {
+			e.packets[Reply] |= spilledBit
 			s.spill.add(id, Dir(d), high, more)
 		}
 	}

@@ -70,7 +70,11 @@ func (w *twins) same(fast, plain Conn) {
 
 func (w *twins) check(t *testing.T) {
 	if !slices.Equal(w.said[0], w.said[1]) {
-		w.rt.Fatalf("told %v, want %v", w.said[0], w.said[1])
+		i := 0
+		for i < min(len(w.said[0]), len(w.said[1])) && w.said[0][i] == w.said[1][i] {
+			i++
+		}
+		w.rt.Fatalf("after %d told %+v, want %+v", i, w.said[0][i:min(i+1, len(w.said[0]))], w.said[1][i:min(i+1, len(w.said[1]))])
 	}
 	w.said = [2][]any{}
 	if a, b := w.fast.Stats(), w.plain.Stats(); a != b {
