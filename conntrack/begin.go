@@ -8,12 +8,11 @@ import (
 )
 
 // What is here is the short form of what commit does, for what nearly all
-// packets are that it gets: the first of a connection of TCP or UDP, where there
-// is room, or a SYN that comes once more. It does what commit would do, or
-// nothing, and says so.
+// packets are that it gets: the first of a connection of TCP or UDP, or a SYN that
+// comes once more. It does what commit would do, or says that it does not.
 
 // begin is commit for a quick packet whose hash is h and which starts a
-// connection in a table that has room. It sets out, or reports false.
+// connection. It sets out, or reports false, and then it has made room at most.
 func (t *Table) begin(now uint32, z Zone, from Side, p *packet.Packet, h uint64, m Mark, epoch uint32, out *Conn) bool {
 	at, kind := place{z, ClassUDP, false}, uint32(0)
 	if p.Tuple.Proto == packet.ProtoTCP {
@@ -39,12 +38,20 @@ func (t *Table) begin(now uint32, z Zone, from Side, p *packet.Packet, h uint64,
 		s.mu.Unlock()
 		return false
 	}
-	if s.take(at.class) != limitNone {
+	if full := s.take(at.class); full != limitNone {
 		if at.counted {
 			t.zones.release(z)
 		}
-		s.mu.Unlock()
-		return false
+		if !s.makeWay(now, full, at) {
+			s.mu.Unlock()
+			return false
+		}
+		if number, l = s.locals.known(&t.secret, addr, z, p.Tuple.Family); number == 0 { // it went with the other
+			s.release(at)
+			s.mu.Unlock()
+			return false
+		}
+		lane = uint(b.vacant())
 	}
 	id := s.allocate(kind)
 	if id == 0 || lane == noLane && !s.enter(h, id) {
@@ -97,6 +104,24 @@ func (t *Table) begin(now uint32, z Zone, from Side, p *packet.Packet, h uint64,
 	out.Mark, out.Epoch = m, epoch
 	out.ref = ref{s.n, id, gen}
 	return true
+}
+
+// makeWay takes out an entry in whose place another can have the place at,
+// because of that limit. If it reports false, commit goes on from there.
+func (s *shard) makeWay(now uint32, full limit, at place) bool {
+	if full == limitHeld {
+		return false
+	}
+	random, b := s.random, newBudget(s.table.count.limit)
+	old, ok := s.evict(now, wanted{full, at.zone, at.class}, &b)
+	switch {
+	case !ok:
+		s.random = random // commit looks at the same
+	case !old.serves(at):
+		s.release(old)
+		ok = false
+	}
+	return ok
 }
 
 // room looks for a place for an entry with the hash h: a lane of its home bucket

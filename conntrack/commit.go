@@ -83,6 +83,16 @@ func (t *Table) commit(now uint32, k *key, from Side, p *packet.Packet, m Mark, 
 			adopted = true
 		}
 		at, full := s.reserve(k, of)
+		want, b := wanted{full, k.zone, of}, newBudget(t.count.limit)
+		if full != limitNone && full != limitHeld {
+			if old, ok := s.evict(now, want, &b); ok {
+				if full == limitZone || !old.serves(at) { // a zone may be far above its limit
+					s.release(old)
+					continue
+				}
+				full = limitNone
+			}
+		}
 		if full == limitNone {
 			conn, ok := s.insert(now, k, h, at, st, from, p, m, epoch)
 			if ok {
@@ -90,10 +100,6 @@ func (t *Table) commit(now uint32, k *key, from Side, p *packet.Packet, m Mark, 
 			}
 			s.release(at)
 			break
-		}
-		want, b := wanted{full, k.zone, of}, newBudget(t.count.limit)
-		if full != limitHeld && s.evict(now, want, &b) {
-			continue
 		}
 		look = true  // the lock is given up
 		if adopted { // what is found then may be no adoption any more

@@ -99,6 +99,8 @@ func (g *gauge) init(is Pressure, tell func(Pressure), held int64) {
 // far reports whether neither the limit nor a word about it is near.
 func (g *gauge) far() bool { return g.n.Load() < g.calm && !g.pressed.Load() }
 
+func (g *gauge) full() bool { return g.n.Load() >= g.limit }
+
 // reserve counts one more, unless that is too many. If held, shards may hold
 // places, and what depends on the number of entries waits until they gave them
 // back.
@@ -160,7 +162,13 @@ type place struct {
 	counted bool // by its zone: see zoneCounters
 }
 
-// reserve takes a place for one more entry of k; the shard's lock is held. The
+// serves reports whether who gives p to an entry need not give it back and take
+// the place at.
+func (p place) serves(at place) bool {
+	return p.class == at.class && p.counted == at.counted && (p.zone == at.zone || !p.counted)
+}
+
+// reserve takes a place for one more entry of k, or says which it would be; the shard's lock is held. The
 // narrowest limit counts first: who is at a limit of its own makes room among
 // its own.
 func (s *shard) reserve(k *key, c Class) (place, limit) {

@@ -45,6 +45,9 @@ func (s *shard) takeMore(c Class) limit {
 		return limitNone
 	}
 	held := t.purses.Load() != 0
+	if !held && t.count.full() && !t.class[c].full() { // as what follows would find
+		return limitTable
+	}
 	switch t.class[c].reserve(held) {
 	case takenNone:
 		return limitClass
