@@ -183,75 +183,72 @@ func BenchmarkConntrackHot(b *testing.B) {
 }
 
 // BenchmarkConntrackInsert measures new connections while a table of twice n
-// fills from n to 2n: Commit makes the entry, in some after Track or TrackBatch
-// has said New. The table is emptied outside the time.
+// fills from n to 2n: Commit alone, Track and then CommitTo, and batches in which
+// TrackBatch has said New of all. The table is emptied outside the time.
 func BenchmarkConntrackInsert(b *testing.B) {
 	for _, n := range tableSizes {
 		for _, family := range ctFamilies {
-			t := conntrack.NewTable(conntrack.Options{MaxEntries: 2*n + n/4, Shares: conntrack.Shares{TCP: 100}})
-			f := newCTFlows(n, family, packet.ProtoTCP)
-			f.open(b, t, 1)
-			b.Run(fmt.Sprintf("flows=%d/v%d/batch=64", n, family), func(b *testing.B) {
-				pkts, out := make([]packet.Packet, 64), make([]conntrack.Conn, 64)
-				for j := range pkts {
-					pkts[j] = f.out
-					ctSegment(&pkts[j], packet.SYN, 1000, 0)
-				}
-				b.ReportAllocs()
-				i, done, cpu := uint32(0), 0, cpuTime(b)
-				for b.Loop() {
-					if done += 64; done > n {
-						b.StopTimer()
-						was := cpuTime(b)
-						t.Flush(1, 2)
-						done, cpu = 64, cpu+cpuTime(b)-was
-						b.StartTimer()
-					}
-					for j := range pkts {
-						i = f.next(i)
-						f.set(&pkts[j], conntrack.Local, i)
-					}
-					t.TrackBatch(1, 2, conntrack.Local, pkts, out)
-					for j := range pkts {
-						if _, err := t.Commit(1, 2, conntrack.Local, &pkts[j], 1, 1); err != nil {
-							b.Fatal(err)
-						}
-					}
-				}
-				perPacket(b, cpu, 64)
-				b.StopTimer()
-				t.Flush(1, 2)
-			})
-			for _, track := range []bool{false, true} {
-				b.Run(fmt.Sprintf("flows=%d/v%d/track=%v", n, family, track), func(b *testing.B) {
-					p := f.out
-					ctSegment(&p, packet.SYN, 1000, 0)
-					b.ReportAllocs()
-					i, done, cpu := uint32(0), 0, cpuTime(b)
-					for b.Loop() {
-						if done++; done > n {
-							b.StopTimer()
-							was := cpuTime(b)
-							t.Flush(1, 2)
-							done, cpu = 1, cpu+cpuTime(b)-was
-							b.StartTimer()
-						}
-						i = f.next(i)
-						f.set(&p, conntrack.Local, i)
-						if track && t.Track(1, 2, conntrack.Local, &p).State != conntrack.New {
-							b.Fatal("known")
-						}
-						if _, err := t.Commit(1, 2, conntrack.Local, &p, 1, 1); err != nil {
-							b.Fatal(err)
-						}
-					}
-					perPacket(b, cpu, 1)
-					b.StopTimer()
-					t.Flush(1, 2)
-				})
-			}
+			b.Run(fmt.Sprintf("flows=%d/v%d", n, family), func(b *testing.B) { ctInserts(b, n, family) })
 		}
 	}
+}
+
+func ctInserts(b *testing.B, n int, family sg.Family) {
+	const z = 2
+	t := conntrack.NewTable(conntrack.Options{MaxEntries: 2*n + n/4, Shares: conntrack.Shares{TCP: 100}})
+	f := newCTFlows(n, family, packet.ProtoTCP)
+	f.open(b, t, 1)
+	ctSegment(&f.out, packet.SYN, 1000, 0)
+	run := func(name string, size int, insert func(pkts []packet.Packet)) {
+		b.Run(name, func(b *testing.B) {
+			pkts := make([]packet.Packet, size)
+			for j := range pkts {
+				pkts[j] = f.out
+			}
+			b.ReportAllocs()
+			i, done, cpu := uint32(0), 0, cpuTime(b)
+			for b.Loop() {
+				if done += size; done > n {
+					b.StopTimer()
+					was := cpuTime(b)
+					t.Flush(1, z)
+					done, cpu = size, cpu+cpuTime(b)-was
+					b.StartTimer()
+				}
+				for j := range pkts {
+					i = f.next(i)
+					f.set(&pkts[j], conntrack.Local, i)
+				}
+				insert(pkts)
+			}
+			perPacket(b, cpu, size)
+			b.StopTimer()
+			t.Flush(1, z)
+		})
+	}
+	must := func(err error) {
+		if err != nil {
+			b.Fatal(err)
+		}
+	}
+	run("track=false", 1, func(pkts []packet.Packet) {
+		_, err := t.Commit(1, z, conntrack.Local, &pkts[0], 1, 1)
+		must(err)
+	})
+	run("track=true", 1, func(pkts []packet.Packet) {
+		c := t.Track(1, z, conntrack.Local, &pkts[0])
+		if c.State != conntrack.New {
+			b.Fatal("known")
+		}
+		must(t.CommitTo(1, z, conntrack.Local, &pkts[0], 1, 1, &c))
+	})
+	out := make([]conntrack.Conn, conntrack.BatchSize)
+	run("batch=64", conntrack.BatchSize, func(pkts []packet.Packet) {
+		t.TrackBatch(1, z, conntrack.Local, pkts, out)
+		for j := range pkts {
+			must(t.CommitTo(1, z, conntrack.Local, &pkts[j], 1, 1, &out[j]))
+		}
+	})
 }
 
 // BenchmarkConntrackEvict measures new connections at the limit, where each

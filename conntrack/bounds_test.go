@@ -233,7 +233,7 @@ func TestHashFlood(t *testing.T) {
 		s := &tb.shards[0]
 		for i := range keys {
 			s.mu.Lock()
-			_, ok := s.insert(1, &keys[i], tb.secret.hash(&keys[i]), StatusUnreplied, Remote, &packet.Packet{}, 0, 0)
+			_, ok := s.insert(1, &keys[i], tb.secret.hash(&keys[i]), place{}, StatusUnreplied, Remote, &packet.Packet{}, 0, 0)
 			s.mu.Unlock()
 			require.True(t, ok)
 		}

@@ -19,6 +19,7 @@ func (s *shard) overflow(e *entry, id uint32, d Dir, bytes uint64) {
 		e.packets[d] -= 1 << countShift
 		packets = 1
 	}
+	e.packets[Reply] |= spilledBit
 	s.spill.add(id, d, packets, bytes)
 }
 
@@ -27,7 +28,9 @@ func (s *shard) counts(e *entry, id uint32) (packets, bytes [2]uint64) {
 	for d := range packets {
 		packets[d], bytes[d] = uint64(e.packets[d]&countMask), uint64(e.bytes[d])
 	}
-	s.spill.of(id, &packets, &bytes)
+	if e.packets[Reply]&spilledBit != 0 {
+		s.spill.of(id, &packets, &bytes)
+	}
 	return packets, bytes
 }
 
@@ -57,9 +60,6 @@ func (s *spill) add(id uint32, d Dir, packets, bytes uint64) {
 func (s *spill) of(id uint32, packets, bytes *[2]uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.m) == 0 {
-		return
-	}
 	h := s.m[id]
 	for d := range packets {
 		packets[d] += h.packets[d] << countShift
@@ -70,7 +70,5 @@ func (s *spill) of(id uint32, packets, bytes *[2]uint64) {
 func (s *spill) drop(id uint32) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.m) != 0 {
-		delete(s.m, id)
-	}
+	delete(s.m, id)
 }

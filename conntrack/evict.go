@@ -24,12 +24,13 @@ func newBudget(entries int64) budget {
 	return b
 }
 
-// evict frees one entry to make room, if it finds one among the next few behind
-// a place chosen by chance, so that nobody can tell whose turn it is, and a new
+// evict takes out one entry to make room, if it finds one, and returns the place
+// that it had, which is not given back yet. It looks at the next few entries behind
+// a spot chosen by chance, so that nobody can tell whose turn it is, and a new
 // connection is as safe as any other until it is answered. Expired ones go
 // first, then closed connections, then those never answered, then those not
 // assured. The shard's lock is held.
-func (s *shard) evict(now uint32, want wanted, b *budget) bool {
+func (s *shard) evict(now uint32, want wanted, b *budget) (at place, ok bool) {
 	r := s.chance()
 	first := uint32(0) // which slab is looked at first, by its part
 	if n := s.slabs[0].used; reduce(uint32(r>>32), int(n+s.slabs[1].used)) >= n {
@@ -46,26 +47,28 @@ func (s *shard) evict(now uint32, want wanted, b *budget) bool {
 			best, rank = id, r
 		}
 	}
-	return best != 0 && s.oust(now, best, rank)
+	if best == 0 {
+		return place{}, false
+	}
+	return s.oust(now, best, rank)
 }
 
-// oust removes the entry of a number, unless a packet since it was looked at
+// oust takes out the entry of a number, unless a packet since it was looked at
 // has made it worth more than rank: a connection that was answered meanwhile
 // stays.
-func (s *shard) oust(now, id uint32, rank int) bool {
+func (s *shard) oust(now, id uint32, rank int) (at place, ok bool) {
 	e := s.at(id)
 	w := e.lock()
 	expired := due(now, s.expiry(e, id))
 	if e.rank(expired) < rank {
 		e.unlock(w)
-		return false
+		return place{}, false
 	}
 	why := EndEvicted
 	if expired {
 		why = e.end()
 	}
-	s.remove(e, id, w, why)
-	return true
+	return s.unlink(e, id, w, why), true
 }
 
 // worst returns the entry of the highest rank, and the rank, among some of a
@@ -128,7 +131,10 @@ func (t *Table) evictElsewhere(now uint32, s *shard, want wanted, b *budget) boo
 	for i := 1; i < len(t.shards) && b.candidates > 0 && b.slots > 0; i++ {
 		o := &t.shards[(int(s.n)+i)%len(t.shards)]
 		o.mu.Lock()
-		ok := o.evict(now, want, b)
+		at, ok := o.evict(now, want, b)
+		if ok {
+			o.release(at)
+		}
 		o.mu.Unlock()
 		if ok {
 			return true

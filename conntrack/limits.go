@@ -70,41 +70,61 @@ func watermarks(limit int) (high, low int64) {
 	return int64(limit) - int64(limit)/10, int64(limit) - int64(limit)/5
 }
 
-// gauge counts entries against a limit.
+// gauge counts places against a limit: those of entries, and those that shards
+// hold in advance (see purse).
 type gauge struct {
 	n         atomic.Int64
 	limit     int64
 	high, low int64
+	calm      int64 // below it nothing is near, whatever shards hold
 	pressed   atomic.Bool
 	is        Pressure
 	tell      func(Pressure) // may be nil
-	_         [40]byte
+	_         [32]byte
 }
 
-func (g *gauge) init(is Pressure, tell func(Pressure)) {
+// init sets g up; shards hold no more than held places in advance.
+func (g *gauge) init(is Pressure, tell func(Pressure), held int64) {
 	g.is, g.tell, g.limit = is, tell, int64(is.Limit)
 	g.high, g.low = watermarks(is.Limit)
-}
-
-// reserve counts one more, unless that is too many.
-func (g *gauge) reserve() bool {
-	for {
-		n := g.n.Load()
-		if n >= g.limit {
-			return false
-		}
-		if g.n.CompareAndSwap(n, n+1) {
-			if n+1 >= g.high && g.tell != nil && g.pressed.CompareAndSwap(false, true) {
-				g.say(n+1, true)
-			}
-			return true
-		}
+	if g.limit < 4*held {
+		return // where there are few, none is held
+	}
+	g.calm = g.limit - held
+	if tell != nil {
+		g.calm = g.high - held
 	}
 }
 
-// release counts one less.
-func (g *gauge) release() {
-	if n := g.n.Add(-1); n < g.low && g.tell != nil && g.pressed.Load() && g.pressed.CompareAndSwap(true, false) {
+// far reports whether neither the limit nor a word about it is near.
+func (g *gauge) far() bool { return g.n.Load() < g.calm && !g.pressed.Load() }
+
+func (g *gauge) full() bool { return g.n.Load() >= g.limit }
+
+// reserve counts one more, unless that is too many. If held, shards may hold
+// places, and what depends on the number of entries waits until they gave them
+// back.
+func (g *gauge) reserve(held bool) taken {
+	for {
+		n := g.n.Load()
+		say := n+1 >= g.high && g.tell != nil && !g.pressed.Load()
+		switch {
+		case held && (say || n >= g.limit):
+			return takenHeld
+		case n >= g.limit:
+			return takenNone
+		case !g.n.CompareAndSwap(n, n+1):
+			continue
+		case say && g.pressed.CompareAndSwap(false, true):
+			g.say(n+1, true)
+		}
+		return takenOne
+	}
+}
+
+// release counts d less.
+func (g *gauge) release(d int64) {
+	if n := g.n.Add(-d); n < g.low && g.tell != nil && g.pressed.Load() && g.pressed.CompareAndSwap(true, false) {
 		g.say(n, false)
 	}
 }
@@ -115,6 +135,15 @@ func (g *gauge) say(n int64, high bool) {
 	g.tell(p)
 }
 
+// taken is what became of an attempt to take a place.
+type taken uint8
+
+const (
+	takenOne taken = iota
+	takenNone
+	takenHeld // cannot be said as long as shards hold places in advance
+)
+
 // limit is what stands in the way of one more entry.
 type limit uint8
 
@@ -123,29 +152,42 @@ const (
 	limitTable
 	limitClass
 	limitZone
+	limitHeld // nothing, perhaps: see takenHeld
 )
 
-// reserve takes a place for one more entry. The narrowest limit counts first: who
-// is at a limit of its own makes room among its own.
-func (t *Table) reserve(z Zone, c Class) limit {
-	if !t.zones.reserve(z) {
-		return limitZone
-	}
-	if !t.class[c].reserve() {
-		t.zones.release(z)
-		return limitClass
-	}
-	if !t.count.reserve() {
-		t.class[c].release()
-		t.zones.release(z)
-		return limitTable
-	}
-	return limitNone
+// place is what an entry takes of the table's limits.
+type place struct {
+	zone    Zone
+	class   Class
+	counted bool // by its zone: see zoneCounters
 }
 
-// release gives the place of an entry back.
-func (t *Table) release(z Zone, c Class) {
-	t.count.release()
-	t.class[c].release()
-	t.zones.release(z)
+// serves reports whether who gives p to an entry need not give it back and take
+// the place at.
+func (p place) serves(at place) bool {
+	return p.class == at.class && p.counted == at.counted && (p.zone == at.zone || !p.counted)
+}
+
+// reserve takes a place for one more entry of k, or says which it would be; the shard's lock is held. The
+// narrowest limit counts first: who is at a limit of its own makes room among
+// its own.
+func (s *shard) reserve(k *key, c Class) (place, limit) {
+	t := s.table
+	at := place{k.zone, c, s.counting(k)}
+	if at.counted && !t.zones.reserve(k.zone) {
+		return at, limitZone
+	}
+	full := s.take(c)
+	if full != limitNone && at.counted {
+		t.zones.release(k.zone)
+	}
+	return at, full
+}
+
+// release gives a place back; the shard's lock is held.
+func (s *shard) release(at place) {
+	s.put(at.class)
+	if at.counted {
+		s.table.zones.release(at.zone)
+	}
 }

@@ -10,21 +10,17 @@ type local struct {
 	zone Zone
 	next uint32 // number of the next in the bucket, or of the next free one
 	refs uint32 // entries
-	opts uint32 // atomic: family, and localLiberal
+	opts uint32 // atomic: family, and options of its zone
 }
 
-// localLiberal of local.opts is ZoneOptions.Liberal of its zone.
-const localLiberal = 1 << 8
-
-// optsOf returns the opts of a local end.
-func optsOf(family uint8, liberal bool) uint32 {
-	if liberal {
-		return uint32(family) | localLiberal
-	}
-	return uint32(family)
-}
+// Options of local.opts.
+const (
+	localLiberal = 1 << 8 // ZoneOptions.Liberal
+	localCounted = 1 << 9 // its zone counts entries
+)
 
 func (l *local) liberal() bool { return atomic.LoadUint32(&l.opts)&localLiberal != 0 }
+func (l *local) counted() bool { return atomic.LoadUint32(&l.opts)&localCounted != 0 }
 func (l *local) family() uint8 { return uint8(atomic.LoadUint32(&l.opts)) }
 
 // localChunk is by how many the slab of local ends grows.
@@ -55,15 +51,24 @@ func (l *locals) head(s *secret, k *key) *uint32 {
 	return &l.heads[reduce(uint32(s.local(k)), len(l.heads))]
 }
 
-// acquire returns the number of k's local end, which has one more entry then.
-// As there are as many places as entries, it always finds one.
-func (l *locals) acquire(s *secret, k *key, liberal bool) uint32 {
-	head := l.head(s, k)
-	for n := *head; n != 0; n = l.at(n).next {
+// find returns the number of k's local end in its bucket, 0 if it has none.
+func (l *locals) find(head uint32, k *key) uint32 {
+	for n := head; n != 0; n = l.at(n).next {
 		if p := l.at(n); p.addr == k.local && p.zone == k.zone && p.family() == k.family {
-			p.refs++
 			return n
 		}
+	}
+	return 0
+}
+
+// acquire returns the number of k's local end, which has one more entry then; a
+// new one gets the options opts. As there are as many places as entries, it
+// always finds one.
+func (l *locals) acquire(s *secret, k *key, opts uint32) uint32 {
+	head := l.head(s, k)
+	if n := l.find(*head, k); n != 0 {
+		l.at(n).refs++
+		return n
 	}
 	n := l.free
 	if n != 0 {
@@ -75,7 +80,7 @@ func (l *locals) acquire(s *secret, k *key, liberal bool) uint32 {
 			*c = new([localChunk]local)
 		}
 	}
-	*l.at(n) = local{addr: k.local, zone: k.zone, refs: 1, next: *head, opts: optsOf(k.family, liberal)}
+	*l.at(n) = local{addr: k.local, zone: k.zone, refs: 1, next: *head, opts: uint32(k.family) | opts}
 	*head = n
 	return n
 }
@@ -96,11 +101,31 @@ func (l *locals) release(s *secret, k *key, n uint32) {
 	l.free = n
 }
 
-// setLiberal sets ZoneOptions.Liberal of a zone's local ends.
-func (l *locals) setLiberal(z Zone, liberal bool) {
+// setOpts sets the options of a zone's local ends. It returns how many entries
+// are counted by their zone thereafter and were not before, or the other way
+// round, then less than 0.
+func (l *locals) setOpts(z Zone, opts uint32) (counted int) {
 	for n := uint32(1); n <= l.used; n++ {
-		if p := l.at(n); p.refs != 0 && p.zone == z {
-			atomic.StoreUint32(&p.opts, optsOf(p.family(), liberal))
+		p := l.at(n)
+		if p.refs == 0 || p.zone != z {
+			continue
 		}
+		switch was, is := p.counted(), opts&localCounted != 0; {
+		case is && !was:
+			counted += int(p.refs)
+		case was && !is:
+			counted -= int(p.refs)
+		}
+		atomic.StoreUint32(&p.opts, uint32(p.family())|opts)
 	}
+	return counted
+}
+
+// counting reports whether the zone of k counts its entries, here and now.
+func (s *shard) counting(k *key) bool {
+	l := &s.locals
+	if n := l.find(*l.head(&s.table.secret, k), k); n != 0 {
+		return l.at(n).counted()
+	}
+	return s.table.zones.counted(k.zone)
 }

@@ -31,6 +31,7 @@ type shard struct {
 	_       [112]byte
 
 	mu      sync.Mutex
+	purse   purse
 	random  uint64 // where eviction looks next
 	stats   Stats
 	ended   Entry // handed to OnEnd; kept here so that no call allocates
@@ -154,7 +155,7 @@ func (s *shard) resolve(r ref) (e *entry, word uint32) {
 
 // insert makes a new entry of k; the shard's lock is held and its place
 // reserved. ok is false if the shard has no room.
-func (s *shard) insert(now uint32, k *key, h uint64, st Status, from Side, p *packet.Packet, m Mark, epoch uint32) (c Conn, ok bool) {
+func (s *shard) insert(now uint32, k *key, h uint64, at place, st Status, from Side, p *packet.Packet, m Mark, epoch uint32) (c Conn, ok bool) {
 	kind := uint32(0)
 	if k.proto == packet.ProtoTCP {
 		kind = numberTCP
@@ -177,7 +178,7 @@ func (s *shard) insert(now uint32, k *key, h uint64, st Status, from Side, p *pa
 	e.unlock(wordLocked | gen | uint32(k.proto)) // not yet
 	ports, aux := k.half()
 	e.body = body{
-		ports: ports, remote: k.remote, local: s.locals.acquire(&t.secret, k, t.zoneOptions(k.zone).Liberal),
+		ports: ports, remote: k.remote, local: s.locals.acquire(&t.secret, k, t.localOptsAt(at)),
 		seen: now, mark: m, epoch: epoch, flags: entryFlags(from), aux: aux,
 		packets: [2]uint32{1, 0}, bytes: [2]uint32{p.Length, 0}, extra: now,
 	}
@@ -193,7 +194,7 @@ func (s *shard) insert(now uint32, k *key, h uint64, st Status, from Side, p *pa
 		}
 		s.atTCP(id).store(&c)
 	}
-	s.setDeadline(id, e.seen+t.idle.of(e))
+	s.firstDeadline(id, e.seen+t.idle.of(e))
 	c = Conn{State: New, Dir: Original, Opener: from, Mark: m, Epoch: epoch, ref: ref{s.n, id, gen}}
 	e.unlock(gen | uint32(k.proto))
 	s.stats.Insert++
@@ -211,13 +212,14 @@ func (s *shard) give(e *entry, id uint32) {
 // held, as is the entry's, whose word is w: so e is still what it was when the
 // caller found that it may go. remove unlocks it.
 func (s *shard) remove(e *entry, id, w uint32, why End) {
-	zone, c := s.unlink(e, id, w, why)
-	s.table.release(zone, c)
+	s.release(s.unlink(e, id, w, why))
 }
 
 // unlink is remove without giving the place back: a new connection takes it.
-func (s *shard) unlink(e *entry, id, w uint32, why End) (Zone, Class) {
-	k := e.key(s.locals.at(e.local))
+func (s *shard) unlink(e *entry, id, w uint32, why End) place {
+	l := s.locals.at(e.local)
+	k := e.key(l)
+	at := place{k.zone, classOf(k.proto), l.counted()}
 	switch why {
 	case EndExpired, EndClosed:
 		s.stats.Expired++
@@ -237,7 +239,9 @@ func (s *shard) unlink(e *entry, id, w uint32, why End) (Zone, Class) {
 	if gen &= wordGen; gen == 0 {
 		gen = 1 << wordShift
 	}
-	s.spill.drop(id)
+	if e.packets[Reply]&spilledBit != 0 {
+		s.spill.drop(id)
+	}
 	s.give(e, id)
 	e.unlock(gen)
 	s.index.leave(s.table.secret.hash(&k), id)
@@ -245,5 +249,5 @@ func (s *shard) unlink(e *entry, id, w uint32, why End) (Zone, Class) {
 	if f := s.table.onEnd; f != nil {
 		f(&s.ended, why)
 	}
-	return k.zone, classOf(k.proto)
+	return at
 }

@@ -89,6 +89,11 @@ func (s *shard) deadline(id uint32) uint32 { return atomic.LoadUint32(s.slab(id)
 
 func (s *shard) setDeadline(id, at uint32) { atomic.StoreUint32(s.slab(id).deadline(id), at) }
 
+// firstDeadline is setDeadline for an entry that is not in the table yet. Who
+// reads deadlines holds the lock of the shard, which is held here, or that of
+// the entry, so it need not be atomic.
+func (s *shard) firstDeadline(id, at uint32) { *s.slab(id).deadline(id) = at }
+
 // expiry returns when e expires if it stays idle; its lock is held. That is its
 // idle time after the last packet, unless that was let through without being
 // judged part of the connection: then the idle time went on, and the deadline

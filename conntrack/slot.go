@@ -27,7 +27,7 @@ type body struct {
 	epoch  uint32
 
 	bytes   [2]uint32 // low 32 bits: see spill
-	packets [2]uint32 // low 24 bits; TCP: options of that direction above, and the held bit
+	packets [2]uint32 // low 24 bits; TCP: options of that direction above; heldBit, spilledBit
 
 	// TCP: window.lastEnd. Others: the tick of their first packet. Of a free
 	// slot: the next free one.
@@ -55,6 +55,7 @@ const (
 	countMask   = 1<<24 - 1
 	countShift  = 24
 	heldBit     = 1 << 31 // of packets[Original]: see shard.expiry
+	spilledBit  = 1 << 31 // of packets[Reply]: it has high counters, see spill
 	statusMask  = 0x0f
 	lastSegBits = 0x07
 )

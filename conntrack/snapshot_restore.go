@@ -122,21 +122,27 @@ func (t *Table) restore(now uint32, r *record, elapsed uint32) fate {
 	s := t.shard(h)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if e, _, w := s.fresh(now, &r.key, h); e != nil {
-		e.unlock(w)
-		return fatePresent
+	for {
+		if e, _, w := s.fresh(now, &r.key, h); e != nil {
+			e.unlock(w)
+			return fatePresent
+		}
+		deadline, ok := t.restoredDeadline(now, r, elapsed)
+		if !ok {
+			return fateExpired
+		}
+		switch at, full := s.reserve(&r.key, of); {
+		case full == limitHeld:
+			t.recall(s)
+		case full != limitNone:
+			return fateFull
+		case !s.install(now, deadline, r, h, at, elapsed):
+			s.release(at)
+			return fateFull
+		default:
+			return fateRestored
+		}
 	}
-	deadline, ok := t.restoredDeadline(now, r, elapsed)
-	switch {
-	case !ok:
-		return fateExpired
-	case t.reserve(r.key.zone, of) != limitNone:
-		return fateFull
-	case !s.install(now, deadline, r, h, elapsed):
-		t.release(r.key.zone, of)
-		return fateFull
-	}
-	return fateRestored
 }
 
 // restoredDeadline returns when r expires; ok is false if it has. A deadline that
@@ -154,7 +160,7 @@ func (t *Table) restoredDeadline(now uint32, r *record, elapsed uint32) (at uint
 
 // install makes an entry of r; the shard's lock is held and its place
 // reserved. It reports false if the shard has no room.
-func (s *shard) install(now, deadline uint32, r *record, h uint64, elapsed uint32) bool {
+func (s *shard) install(now, deadline uint32, r *record, h uint64, at place, elapsed uint32) bool {
 	t, k, kind := s.table, &r.key, uint32(0)
 	if k.proto == packet.ProtoTCP {
 		kind = numberTCP
@@ -177,13 +183,15 @@ func (s *shard) install(now, deadline uint32, r *record, h uint64, elapsed uint3
 	created := now - min(r.age+elapsed, maxAge)
 	ports, aux := k.half()
 	e.body = body{
-		ports: ports, remote: k.remote, local: s.locals.acquire(&t.secret, k, t.zoneOptions(k.zone).Liberal),
+		ports: ports, remote: k.remote, local: s.locals.acquire(&t.secret, k, t.localOptsAt(at)),
 		seen: now - (r.idle + elapsed), mark: r.mark, epoch: r.epoch, flags: r.flags, aux: aux, extra: created,
 	}
 	e.setStatus(r.status)
 	for d := range e.packets {
-		e.packets[d], e.bytes[d] = uint32(r.packets[d])&countMask, uint32(r.bytes[d])
+		e.packets[d] |= uint32(r.packets[d]) & countMask
+		e.bytes[d] = uint32(r.bytes[d])
 		if high, more := r.packets[d]>>countShift, r.bytes[d]>>32; high != 0 || more != 0 {
+			e.packets[Reply] |= spilledBit
 			s.spill.add(id, Dir(d), high, more)
 		}
 	}

@@ -53,4 +53,19 @@ func (t *Table) Stats() Stats {
 }
 
 // Len returns the number of entries, those expired but not yet swept included.
-func (t *Table) Len() int { return int(t.count.n.Load()) }
+// It looks at one shard after the other, so under traffic it is of no one
+// instant, but never above MaxEntries.
+func (t *Table) Len() (n int) {
+	for i := range t.shards {
+		s := &t.shards[i]
+		s.mu.Lock()
+		n += s.live()
+		s.mu.Unlock()
+	}
+	return min(n, int(t.count.n.Load()))
+}
+
+// live returns the number of entries; the shard's lock is held.
+func (s *shard) live() int {
+	return int(s.stats.Insert - s.stats.Expired - s.stats.EarlyDrop - s.stats.Delete)
+}

@@ -69,13 +69,28 @@ func (s *shard) sweep(now, done uint32, max int) (looked, freed int, more bool) 
 // firstDue returns the place of the first deadline that has come, or the length
 // of d.
 func firstDue(now uint32, d []uint32) int {
-	for i := range d {
+	i := 0
+	// A deadline at has come if the top bit of at - now - 1 is set: see due.
+	for less := ^now; len(d)-i >= dueStep; i += dueStep {
+		b := (*[dueStep]uint32)(d[i:])
+		x := (atomic.LoadUint32(&b[0]) + less) | (atomic.LoadUint32(&b[1]) + less) |
+			(atomic.LoadUint32(&b[2]) + less) | (atomic.LoadUint32(&b[3]) + less) |
+			(atomic.LoadUint32(&b[4]) + less) | (atomic.LoadUint32(&b[5]) + less) |
+			(atomic.LoadUint32(&b[6]) + less) | (atomic.LoadUint32(&b[7]) + less)
+		if x>>31 != 0 {
+			break
+		}
+	}
+	for ; i < len(d); i++ {
 		if due(now, atomic.LoadUint32(&d[i])) {
 			return i
 		}
 	}
 	return len(d)
 }
+
+// dueStep is how many deadlines firstDue looks at in one step.
+const dueStep = 8
 
 // expire frees the entry in a slot whose deadline has come, unless it lives on:
 // then the deadline is set anew.

@@ -37,6 +37,7 @@ type Table struct {
 	_       [64]byte
 	count   gauge
 	class   [classes]gauge
+	purses  atomic.Int32 // shards that may hold places in advance
 	zones   zoneCounters
 	invalid atomic.Uint64 // packets judged Invalid without a shard
 
@@ -60,9 +61,10 @@ func NewTable(o Options) *Table {
 		onEnd: o.OnEnd,
 	}
 	t.clock.longer = Time(t.idle.longest+1) * tick
-	t.count.init(Pressure{Limit: o.MaxEntries}, o.OnPressure)
+	t.count.init(Pressure{Limit: o.MaxEntries}, o.OnPressure, mayHold(o.Shards, int(classes)))
 	for c := range t.class {
-		t.class[c].init(Pressure{Bound: BoundClass, Class: Class(c), Limit: o.Shares.of(Class(c), o.MaxEntries)}, o.OnPressure)
+		is := Pressure{Bound: BoundClass, Class: Class(c), Limit: o.Shares.of(Class(c), o.MaxEntries)}
+		t.class[c].init(is, o.OnPressure, mayHold(o.Shards, 1))
 	}
 	t.zones.init(o)
 	// A shard has room for all that chance may give it. Where there are many
@@ -78,125 +80,6 @@ func NewTable(o Options) *Table {
 
 // shard returns the shard of a hash.
 func (t *Table) shard(h uint64) *shard { return &t.shards[h>>(64-maxShardBits)&t.mask] }
-
-// Commit creates the connection that p starts and returns it, State New. If it
-// exists already, because another packet created it meanwhile, p is tracked in
-// that one, whose State, Mark and Epoch are returned. A connection that was
-// closed (TIME_WAIT or CLOSE) is replaced. So Commit also moves a connection on
-// by a SYN that opens it once more, which Track leaves to the caller to judge.
-//
-// A packet that starts no connection creates none: it is returned as Track
-// returns it. So a message that is not tracked at all, such as neighbour
-// discovery, stays New, and [Conn.Tracked] is false.
-//
-// Commit returns ErrFull, with a zero Conn, if the table, the zone or the class
-// of the protocol is at its limit and a look at a few entries found none that
-// may go. An assured connection never goes for a new one unless it has closed.
-func (t *Table) Commit(now Time, z Zone, from Side, p *packet.Packet, m Mark, epoch uint32) (Conn, error) {
-	from &= 1
-	var k key
-	c := classOther
-	if !p.Trailing() {
-		c = k.set(z, from, &p.Tuple, p.ICMPType, p.ICMPCode)
-	}
-	if c != classOpener {
-		return t.Track(now, z, from, p), nil
-	}
-	return t.commit(t.clock.at(now), &k, from, p, m, epoch)
-}
-
-// commit is Commit for a packet that opens k. Room is made in the shard itself
-// where it can be, for then the lock need not be given up.
-func (t *Table) commit(now uint32, k *key, from Side, p *packet.Packet, m Mark, epoch uint32) (Conn, error) {
-	h, of := t.secret.hash(k), classOf(k.proto)
-	s := t.shard(h)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	adopted, look := false, true
-	var st Status
-	for try := 0; try < 4; try++ { // others may take the room
-		if look {
-			var conn Conn
-			var old uint32
-			if conn, st, old = s.first(now, k, h, from, p); st == statusFree {
-				return conn, nil
-			} else if old != 0 {
-				return s.replace(now, old, k, h, st, from, p, m, epoch)
-			}
-			look = false
-		}
-		if !adopted && k.proto == packet.ProtoTCP && st != StatusSynSent && !t.loose {
-			if !t.adopt.take() {
-				s.invalid.Add(1)
-				return Conn{}, nil
-			}
-			adopted = true
-		}
-		full := t.reserve(k.zone, of)
-		if full == limitNone {
-			conn, ok := s.insert(now, k, h, st, from, p, m, epoch)
-			if ok {
-				return conn, nil
-			}
-			t.release(k.zone, of)
-			break
-		}
-		want := wanted{full, k.zone, of}
-		b := newBudget(t.count.limit)
-		if !s.evict(now, want, &b) {
-			look = true  // the lock is given up
-			if adopted { // what is found then may be no adoption any more
-				t.adopt.left.Add(1)
-				adopted = false
-			}
-			if !t.evictElsewhere(now, s, want, &b) {
-				break
-			}
-		}
-	}
-	if adopted {
-		t.adopt.left.Add(1)
-	}
-	s.stats.Drop++
-	return Conn{}, ErrFull
-}
-
-// first says how to commit p: it starts a connection in the status st, in the
-// place of the closed one old, if that is not 0; or, if st is statusFree, it
-// starts none and conn is the answer. The shard's lock is held.
-func (s *shard) first(now uint32, k *key, h uint64, from Side, p *packet.Packet) (conn Conn, st Status, old uint32) {
-	if e, id, w := s.fresh(now, k, h); e != nil {
-		conn, o := s.follow(now, e, id, w, from, p, true)
-		if o != reopens {
-			if conn.State == Established && !(conn.Dir == Original && opens(p)) {
-				s.stats.InsertFailed++
-			}
-			return conn, statusFree, 0
-		}
-		old = id
-	}
-	st, ok := s.table.start(now, k, classOpener, p)
-	if !ok {
-		s.invalid.Add(1)
-		return Conn{}, statusFree, 0
-	}
-	return Conn{}, st, old
-}
-
-// replace puts a new connection into the place of a closed one.
-func (s *shard) replace(now, old uint32, k *key, h uint64, st Status, from Side, p *packet.Packet, m Mark, epoch uint32) (Conn, error) {
-	s.index.moves.Add(1) // nobody sees neither
-	defer s.index.moves.Add(1)
-	e := s.at(old)
-	zone, of := s.unlink(e, old, e.lock(), EndReplaced)
-	conn, ok := s.insert(now, k, h, st, from, p, m, epoch)
-	if !ok {
-		s.table.release(zone, of)
-		s.stats.Drop++
-		return Conn{}, ErrFull
-	}
-	return conn, nil
-}
 
 // start returns the status of the connection that p starts; ok is false if it
 // may start none.

@@ -278,6 +278,7 @@ func TestAllocs(t *testing.T) {
 		"remark":  func() { tb.Remark(c, 1, 1) },
 		"commit": func() {
 			c, _ := tb.Commit(now, 3, Local, syn, 1, 1)
+			_ = tb.CommitTo(now, 3, Local, syn, 1, 1, &c)
 			tb.Delete(now, c)
 		},
 		"evict": func() {

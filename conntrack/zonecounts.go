@@ -33,25 +33,38 @@ func (c *zoneCounts) find(z Zone) int {
 
 // reserve counts one more of z, unless there are limit already.
 func (c *zoneCounts) reserve(z Zone, limit uint32) bool {
-	if 2*(c.used+1) > len(c.slots) {
-		c.grow(max(16, 2*len(c.slots)))
-	}
-	s := &c.slots[c.find(z)]
+	s := c.slot(z)
 	if s.n >= limit {
 		return false
 	}
+	c.add(s, z, 1)
+	return true
+}
+
+// slot returns the slot of z, or an empty one that is to be its.
+func (c *zoneCounts) slot(z Zone) *zoneCount {
+	if 2*(c.used+1) > len(c.slots) {
+		c.grow(max(16, 2*len(c.slots)))
+	}
+	return &c.slots[c.find(z)]
+}
+
+// add counts n more of z, whose slot s is; n is not 0.
+func (c *zoneCounts) add(s *zoneCount, z Zone, n uint32) {
 	if s.n == 0 {
 		c.used++
 	}
 	s.zone = z
-	s.n++
-	return true
+	s.n += n
 }
 
 // release counts one less of z.
-func (c *zoneCounts) release(z Zone) {
+func (c *zoneCounts) release(z Zone) { c.remove(z, 1) }
+
+// remove counts n less of z, which has them.
+func (c *zoneCounts) remove(z Zone, n uint32) {
 	i := c.find(z)
-	if c.slots[i].n--; c.slots[i].n != 0 {
+	if c.slots[i].n -= n; c.slots[i].n != 0 {
 		return
 	}
 	c.used--

@@ -29,31 +29,48 @@ func (t *Table) SetZone(z Zone, o ZoneOptions) {
 	if next == nil {
 		next = make(map[Zone]ZoneOptions)
 	}
-	was := next[z]
+	was, counted := next[z].Liberal, t.zones.counted(z)
 	if next[z] = o; o == (ZoneOptions{}) {
 		delete(next, z)
 	}
 	t.zones.options.Store(&next)
-	if was.Liberal == o.Liberal {
+	opts := t.localOpts(z)
+	if was == o.Liberal && counted == (opts&localCounted != 0) {
 		return
 	}
 	for i := range t.shards {
 		s := &t.shards[i]
 		s.mu.Lock()
-		s.locals.setLiberal(z, o.Liberal)
+		t.zones.move(z, s.locals.setOpts(z, opts))
 		s.mu.Unlock()
 	}
 }
 
-// zoneOptions returns the options of a zone.
-func (t *Table) zoneOptions(z Zone) ZoneOptions {
-	if m := t.zones.options.Load(); m != nil {
-		return (*m)[z]
+// localOpts returns the options of a zone as its local ends have them.
+func (t *Table) localOpts(z Zone) (opts uint32) {
+	if m := t.zones.options.Load(); m != nil && (*m)[z].Liberal {
+		opts = localLiberal
 	}
-	return ZoneOptions{}
+	if t.zones.counted(z) {
+		opts |= localCounted
+	}
+	return opts
 }
 
-// zoneCounters bounds the entries of every zone. Zones share a few locks.
+// localOptsAt is localOpts for an entry that has its place: counted or not.
+func (t *Table) localOptsAt(at place) uint32 {
+	opts := t.localOpts(at.zone) &^ localCounted
+	if at.counted {
+		opts |= localCounted
+	}
+	return opts
+}
+
+// zoneCounters bounds the entries of every zone that has a limit below that of
+// the table; the others are not counted here. Whether a zone's entries are
+// counted stands in its local ends in every shard (localCounted), so that the
+// two change together: what they refer to is counted or not, whenever it came.
+// Zones share a few locks.
 type zoneCounters struct {
 	mu      sync.Mutex // serialises SetZone
 	options atomic.Pointer[map[Zone]ZoneOptions]
@@ -79,6 +96,22 @@ func (l *zoneCounters) limit(z Zone) int {
 		}
 	}
 	return l.usual
+}
+
+// counted reports whether z has a limit of its own.
+func (l *zoneCounters) counted(z Zone) bool { return l.limit(z) < l.table }
+
+// move counts so many entries more of z, or less, whatever its limit.
+func (l *zoneCounters) move(z Zone, n int) {
+	s := &l.stripes[z%Zone(len(l.stripes))]
+	s.Lock()
+	defer s.Unlock()
+	switch {
+	case n > 0:
+		s.counts.add(s.counts.slot(z), z, uint32(n))
+	case n < 0:
+		s.counts.remove(z, uint32(-n))
+	}
 }
 
 // reserve counts one more entry of z, unless that is too many.

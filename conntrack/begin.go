@@ -1,0 +1,236 @@
+package conntrack
+
+import (
+	"encoding/binary"
+	"sync/atomic"
+
+	"example.com/secgroup/conntrack/packet"
+)
+
+// What is here is the short form of what commit does, for what nearly all
+// packets are that it gets: the first of a connection of TCP or UDP, or a SYN that
+// comes once more. It does what commit would do, or says that it does not.
+
+// begin is commit for a quick packet whose hash is h and which starts a
+// connection. It sets out, or reports false, and then it has made room at most.
+func (t *Table) begin(now uint32, z Zone, from Side, p *packet.Packet, h uint64, m Mark, epoch uint32, out *Conn) bool {
+	at, kind := place{z, ClassUDP, false}, uint32(0)
+	if p.Tuple.Proto == packet.ProtoTCP {
+		if segmentOf(p.Flags) != segSyn {
+			return false
+		}
+		at.class, kind = ClassTCP, numberTCP
+	}
+	remote, addr, ports := ends(from, p)
+	s := t.shard(h)
+	s.mu.Lock()
+	b, lane, ok := s.index.room(h)
+	if !ok {
+		s.mu.Unlock()
+		return false
+	}
+	number, l := s.locals.known(&t.secret, addr, z, p.Tuple.Family)
+	if number == 0 {
+		s.mu.Unlock()
+		return false
+	}
+	if at.counted = l.counted(); at.counted && !t.zones.reserve(z) {
+		s.mu.Unlock()
+		return false
+	}
+	if full := s.take(at.class); full != limitNone {
+		if at.counted {
+			t.zones.release(z)
+		}
+		if !s.makeWay(now, full, at) {
+			s.mu.Unlock()
+			return false
+		}
+		if number, l = s.locals.known(&t.secret, addr, z, p.Tuple.Family); number == 0 { // it went with the other
+			s.release(at)
+			s.mu.Unlock()
+			return false
+		}
+		lane = uint(b.vacant())
+	}
+	id := s.allocate(kind)
+	if id == 0 || lane == noLane && !s.enter(h, id) {
+		if id != 0 {
+			s.give(s.at(id), id)
+		}
+		s.release(at)
+		s.mu.Unlock()
+		return false
+	}
+	slot := id>>1 - 1
+	var e *entry
+	var te *tcpEntry
+	if kind == numberTCP {
+		te = &s.tcp[slot/chunkSize][slot%chunkSize]
+		e = &te.entry
+	} else {
+		e = &s.plain[slot/chunkSize][slot%chunkSize]
+	}
+	w := atomic.LoadUint32(&e.word) // see entry.lock
+	if w&wordLocked != 0 || !atomic.CompareAndSwapUint32(&e.word, w, w|wordLocked) {
+		w = e.lockSlow()
+	}
+	gen := w & wordGen
+	if gen == 0 {
+		gen = 1 << wordShift
+	}
+	l.refs++
+	e.ports, e.remote, e.local = ports, *remote, number
+	e.seen, e.mark, e.epoch = now, m, epoch
+	e.bytes[Original], e.bytes[Reply] = p.Length, 0
+	e.packets[Original], e.packets[Reply] = 1, 0
+	e.flags, e.aux = entryFlags(from), 0
+	idle := t.idle.by[ClassUDP][StatusUnreplied]
+	if te != nil {
+		te.syn(p)
+		s.slabs[numberTCP].created[slot/chunkSize][slot%chunkSize] = now
+		idle = t.idle.by[ClassTCP][StatusSynSent]
+	} else {
+		e.state, e.extra = uint8(StatusUnreplied), now
+	}
+	s.firstDeadline(id, now+idle)
+	e.unlock(gen | uint32(p.Tuple.Proto))
+	if lane != noLane {
+		b.put(lane, tagOf(h), id)
+	}
+	s.stats.Insert++
+	s.mu.Unlock()
+	out.State, out.Dir, out.Opener = New, Original, from
+	out.Mark, out.Epoch = m, epoch
+	out.ref = ref{s.n, id, gen}
+	return true
+}
+
+// makeWay takes out an entry in whose place another can have the place at,
+// because of that limit. If it reports false, commit goes on from there.
+func (s *shard) makeWay(now uint32, full limit, at place) bool {
+	if full == limitHeld {
+		return false
+	}
+	random, b := s.random, newBudget(s.table.count.limit)
+	old, ok := s.evict(now, wanted{full, at.zone, at.class}, &b)
+	switch {
+	case !ok:
+		s.random = random // commit looks at the same
+	case !old.serves(at):
+		s.release(old)
+		ok = false
+	}
+	return ok
+}
+
+// room looks for a place for an entry with the hash h: a lane of its home bucket
+// b, noLane if there is none. ok is false if the index may have that entry. The
+// shard's lock is held.
+func (x *index) room(h uint64) (b *bucket, lane uint, ok bool) {
+	n := x.home(h)
+	b = &x.buckets[n]
+	pattern := uint64(tagOf(h)) * lanes
+	v, w, last := b[0]^pattern, b[1]^pattern, b[2]^pattern
+	found := ((v-lanes)&^v|(w-lanes)&^w)&laneTops | (last-lanes)&^last&(laneTops&0xffffffff)
+	if b[2]&awayMask != 0 {
+		o := &x.buckets[x.other(n, tagOf(h))]
+		v, w, last = o[0]^pattern, o[1]^pattern, o[2]^pattern
+		found |= ((v-lanes)&^v|(w-lanes)&^w)&laneTops | (last-lanes)&^last&(laneTops&0xffffffff)
+	}
+	return b, uint(b.vacant()), found == 0
+}
+
+// noLane is the lane of a bucket that is full.
+const noLane = bucketSlots
+
+// put is set for a slot that vacant returned.
+func (b *bucket) put(i uint, tag uint16, id uint32) {
+	w, shift := &b[3+i/2], i%2*32
+	atomic.StoreUint64(w, *w&^(0xffffffff<<shift)|uint64(id)<<shift)
+	w, shift = &b[i/4], i%4*16
+	atomic.StoreUint64(w, *w|uint64(tag)<<shift)
+}
+
+// known returns the number of a local end, and the end itself; 0 if there is
+// none. The shard's lock is held.
+func (l *locals) known(s *secret, addr *[16]byte, z Zone, family uint8) (uint32, *local) {
+	le := binary.LittleEndian
+	a, b := le.Uint64(addr[:8]), le.Uint64(addr[8:])
+	hash := fold(a^s[1]^uint64(z), b^s[0]) // see secret.local
+	for n := l.heads[reduce(uint32(hash), len(l.heads))]; n != 0; {
+		p := l.at(n)
+		if p.zone == z && le.Uint64(p.addr[:8]) == a && le.Uint64(p.addr[8:]) == b && p.family() == family {
+			return n, p
+		}
+		n = p.next
+	}
+	return 0, nil
+}
+
+// syn packs the window of a connection that the SYN p starts, as window.start
+// and store do.
+func (e *tcpEntry) syn(p *packet.Packet) {
+	end := p.Seq + p.Data + 1
+	o, r := &e.ends[Original], &e.ends[Reply]
+	o.end, o.maxEnd, o.maxWin, o.maxAck = end, end, max(uint32(p.Window), 1), 0
+	r.end, r.maxEnd, r.maxAck = min(p.Data, 0xffff), 0, 0
+	r.setMaxWin(0)
+	e.packets[Original] |= uint32(optionsOf(p)) << countShift
+	e.state = uint8(StatusSynSent) | uint8(segSyn)<<4 // see remember
+	e.extra = end
+}
+
+// again is commit for a quick packet of the connection that c names, if it is a
+// SYN that opens it once more. It sets c, or reports false.
+func (t *Table) again(now uint32, z Zone, from Side, p *packet.Packet, c *Conn) bool {
+	r := c.ref
+	if int(r.shard) >= len(t.shards) || !opens(p) || r.id&numberTCP == 0 || r.id>>1 == 0 {
+		return false
+	}
+	s, slot := &t.shards[r.shard], r.id>>1-1
+	if int(slot/chunkSize) >= len(s.tcp) || s.tcp[slot/chunkSize] == nil {
+		return false // of another table
+	}
+	e := &s.tcp[slot/chunkSize][slot%chunkSize].entry
+	w := e.lock()
+	if w&wordGen != r.gen || !s.is(e, w, z, from, p) || e.dir(from) != Original || e.status().closed() || due(now, s.expiry(e, r.id)) {
+		e.unlock(w)
+		return false
+	}
+	*c, _ = s.follow(now, e, r.id, w, from, p, true)
+	return true
+}
+
+// is reports whether e, whose word is w, is that of a quick packet; its lock is
+// held.
+func (s *shard) is(e *entry, w uint32, z Zone, from Side, p *packet.Packet) bool {
+	remote, addr, ports := ends(from, p)
+	if !e.live() || e.ports != ports || uint8(w) != p.Tuple.Proto || e.remote != *remote {
+		return false
+	}
+	l := s.locals.at(e.local)
+	return l.zone == z && l.family() == p.Tuple.Family && l.addr == *addr
+}
+
+// quick reports whether the short form may know p: a whole packet of TCP or UDP,
+// in IPv4 or IPv6.
+func quick(p *packet.Packet) bool {
+	return (p.Tuple.Proto == packet.ProtoTCP || p.Tuple.Proto == packet.ProtoUDP) && !p.Fragment && p.Tuple.Family&^2 == 4
+}
+
+// ends returns the addresses and ports of p, remote first.
+func ends(from Side, p *packet.Packet) (remote, local *[16]byte, ports uint32) {
+	if from == Remote {
+		return &p.Tuple.Src, &p.Tuple.Dst, uint32(p.Tuple.SrcPort)<<16 | uint32(p.Tuple.DstPort)
+	}
+	return &p.Tuple.Dst, &p.Tuple.Src, uint32(p.Tuple.DstPort)<<16 | uint32(p.Tuple.SrcPort)
+}
+
+// quickHash is secret.hash of the key of a quick packet.
+func (t *Table) quickHash(z Zone, from Side, p *packet.Packet) uint64 {
+	le := binary.LittleEndian
+	remote, local, ports := ends(from, p)
+	return t.secret.words(le.Uint64(remote[:8]), le.Uint64(remote[8:]), le.Uint64(local[:8]), le.Uint64(local[8:]),
+		uint64(z)<<32|uint64(ports), uint64(p.Tuple.Proto)|uint64(p.Tuple.Family)<<8)
+}
