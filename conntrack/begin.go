@@ -192,13 +192,37 @@ func (t *Table) again(now uint32, z Zone, from Side, p *packet.Packet, c *Conn) 
 	if int(slot/chunkSize) >= len(s.tcp) || s.tcp[slot/chunkSize] == nil {
 		return false // of another table
 	}
-	e := &s.tcp[slot/chunkSize][slot%chunkSize].entry
+	te := &s.tcp[slot/chunkSize][slot%chunkSize]
+	e := &te.entry
 	w := e.lock()
-	if w&wordGen != r.gen || !s.is(e, w, z, from, p) || e.dir(from) != Original || e.status().closed() || due(now, s.expiry(e, r.id)) {
+	expiry := s.expiry(e, r.id)
+	if w&wordGen != r.gen || !s.is(e, w, z, from, p) || e.dir(from) != Original || e.status().closed() || due(now, expiry) {
 		e.unlock(w)
 		return false
 	}
-	*c, _ = s.follow(now, e, r.id, w, from, p, true)
+	if st := e.status(); st == StatusSynSent || st == StatusSynSent2 {
+		*c, _ = s.follow(now, e, r.id, w, from, p, true)
+		return true
+	}
+	// The other end judges it: see tcpSyn, and annotate for what is kept of it.
+	// The idle time goes on as it was.
+	opts := optionsOf(p)
+	if e.status() == StatusLastAck {
+		opts |= optChallenge
+	}
+	e.remember(segSyn, Original)
+	e.local = e.local&localMask | uint32(opts)<<24
+	e.extra, e.aux = p.Seq+p.Data+1, p.Window
+	if s.deadline(r.id) != expiry {
+		s.setDeadline(r.id, expiry)
+	}
+	e.packets[Original] |= heldBit
+	s.count(e, r.id, Original, p.Length)
+	if int32(now-e.seen) > 0 {
+		e.seen = now
+	}
+	*c = s.conn(e, r.id, w, Established, Original)
+	e.unlock(w)
 	return true
 }
 

@@ -1,6 +1,7 @@
 package conntrack
 
 import (
+	"math/rand/v2"
 	"slices"
 	"testing"
 
@@ -35,9 +36,14 @@ func newTwins(rt *rapid.T, o Options) *twins {
 		return NewTable(o)
 	}
 	w.fast, w.plain = make(0), make(1)
+	r := rand.New(rand.NewPCG(rapid.Uint64().Draw(rt, "chance"), 1)) // so that a failure comes again
+	for i := range w.fast.secret {
+		w.fast.secret[i] = r.Uint64()
+	}
 	w.plain.secret = w.fast.secret
 	w.plain.count.calm = 0
 	for i := range w.plain.shards {
+		w.fast.shards[i].random = r.Uint64() | 1
 		w.plain.shards[i].random = w.fast.shards[i].random
 	}
 	return w
@@ -211,6 +217,38 @@ func TestCommitTwins(t *testing.T) {
 						rt.Fatalf("%v, want %v", err, want)
 					}
 					w.same(c.fast, plain)
+				}
+			case 8: // a life, or a part of it, and a SYN
+				i := rapid.IntRange(10, 20).Draw(rt, "life")
+				syn, synAck, ack := synFlow(i)
+				fin, back, last := *ack, *synAck, *ack
+				fin.Flags, back.Flags, last.Seq = packet.FIN|packet.ACK, packet.FIN|packet.ACK, 1002
+				back.Seq, back.Ack, back.SACK = 5001, 1002, 1002
+				last.Ack, last.SACK = 5002, 5002
+				if rapid.Bool().Draw(rt, "acked") {
+					back.Flags = packet.ACK
+				}
+				w.commit(z, Remote, syn, 1, true)
+				steps := []*packet.Packet{synAck, ack, &fin, &back, &last}
+				for _, p := range steps[:rapid.IntRange(0, len(steps)).Draw(rt, "steps")] {
+					side := Remote
+					if p.Tuple != syn.Tuple {
+						side = Local
+					}
+					w.same(w.fast.Track(w.now, z, side, p), w.plain.trackAny(w.now, z, side, p))
+				}
+				w.now += second * Time(rapid.IntRange(0, 40).Draw(rt, "later"))
+				again := *syn
+				again.Seq, again.Window = rapid.SampledFrom([]uint32{1000, 900, 70_000}).Draw(rt, "seq"), 77
+				again.Data, again.Length = rapid.SampledFrom([]uint32{0, 10}).Draw(rt, "data"), 50
+				again.HasScale, again.Scale = true, 3
+				for range rapid.IntRange(1, 3).Draw(rt, "times") {
+					w.commit(z, Remote, &again, 2, true)
+				}
+				if rapid.Bool().Draw(rt, "answer") {
+					back := *synAck
+					back.Seq, back.Ack = 9000, endOf(&again)
+					w.same(w.fast.Track(w.now, z, Local, &back), w.plain.trackAny(w.now, z, Local, &back))
 				}
 			default:
 				side, p := packetOf(rapid.IntRange(0, 5).Draw(rt, "flow"))
