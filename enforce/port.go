@@ -294,7 +294,7 @@ func (p *Port) known(st *portState, now conntrack.Time, d sg.Direction, pkt *pac
 		return today, false
 	}
 	if again {
-		if c, v = p.reopen(st, now, d, pkt, v); v.Action == sg.Drop {
+		if v = p.reopen(st, now, d, pkt, &c, v); v.Action == sg.Drop {
 			return v, true
 		}
 	}
@@ -304,22 +304,22 @@ func (p *Port) known(st *portState, now conntrack.Time, d sg.Direction, pkt *pac
 	return v, true
 }
 
-// reopen moves the connection of pkt on, which asks to open it once more and may:
-// v says why. If the connection has ended meanwhile, it is a new one.
-func (p *Port) reopen(st *portState, now conntrack.Time, d sg.Direction, pkt *packet.Packet, v ir.Verdict) (conntrack.Conn, ir.Verdict) {
-	c, err := p.engine.table.Commit(now, st.zone, side(d), pkt, conntrack.Mark(v.Rule), st.gen.epoch)
+// reopen moves c, the connection of pkt, on, which asks to open it once more and
+// may: v says why. If the connection has ended meanwhile, c is a new one.
+func (p *Port) reopen(st *portState, now conntrack.Time, d sg.Direction, pkt *packet.Packet, c *conntrack.Conn, v ir.Verdict) ir.Verdict {
+	err := p.engine.table.CommitTo(now, st.zone, side(d), pkt, conntrack.Mark(v.Rule), st.gen.epoch, c)
 	switch {
 	case err != nil:
-		return c, ir.Verdict{Reason: ir.ReasonTableFull}
+		return ir.Verdict{Reason: ir.ReasonTableFull}
 	case c.State == conntrack.Invalid:
-		return c, ir.Verdict{Reason: ir.ReasonInvalidState}
+		return ir.Verdict{Reason: ir.ReasonInvalidState}
 	case c.State == conntrack.New:
 		if v.Reason = ir.ReasonRule; v.Rule != 0 {
 			st.gen.book.add(st.gen.matcher.Program(), v.Rule, 1, 0, 0)
 		}
 		p.event(st, FlowOpened, now, d, pkt, v)
 	}
-	return c, v
+	return v
 }
 
 // opensAgain reports whether a packet of a tracked connection asks to open it
@@ -350,7 +350,8 @@ func (p *Port) remark(st *portState, c conntrack.Conn, rule ir.RuleNum, pkt *pac
 
 // open tracks the flow that an accepted packet starts.
 func (p *Port) open(st *portState, now conntrack.Time, d sg.Direction, pkt *packet.Packet, b []byte, v ir.Verdict) ir.Verdict {
-	c, err := p.engine.table.Commit(now, st.zone, side(d), pkt, conntrack.Mark(v.Rule), st.gen.epoch)
+	var c conntrack.Conn
+	err := p.engine.table.CommitTo(now, st.zone, side(d), pkt, conntrack.Mark(v.Rule), st.gen.epoch, &c)
 	if err != nil {
 		if pkt.Fragment { // the rest must not pass either
 			p.engine.table.CommitFragment(now, st.frags, side(d), pkt, b, false, 0)
