@@ -85,8 +85,8 @@ func (l *Lane) TrackAt(b *Batch, i int) (State, Mark) {
 
 // TrackBatch is Track for pkts, one after the other, into out, which is at least
 // as long: every result is as if Track had been called for them in that order.
-// It is faster where there are many connections: it asks the memory for the connections of
-// all of them first. 16 to 64 packets at a time are enough.
+// It is faster where there are many connections: it asks the memory for those of
+// all packets first. 16 to 64 packets at a time are enough.
 func (t *Table) TrackBatch(now Time, z Zone, from Side, pkts []packet.Packet, out []Conn) {
 	var b Batch
 	l := Lane{table: t, zone: z, from: from & 1, any: true}

@@ -21,8 +21,8 @@ const fewAhead = 4
 // filterSome is FilterWith for pkts, one after the other, and counts what it
 // accepted. There are at most conntrack.BatchSize of them. The connections of all
 // are asked for before the first is decided, and what the rules say of those
-// that have none is found together: it does not depend on what comes before, only whether it
-// is asked for does.
+// that have none is found together: it does not depend on what comes before, only
+// whether it is asked for does.
 func (p *Port) filterSome(st *portState, now conntrack.Time, c Checksums, d sg.Direction, pkts [][]byte, out []ir.Verdict) (accepted int) {
 	w := p.engine.batches.Get().(*batch)
 	l := &st.lanes[d&3]

@@ -57,9 +57,11 @@ func (p *Packet) Checksum(b []byte) bool {
 	return true
 }
 
-// PlainChecksums is ChecksumIPv4 and, if transport, Checksum of the TCP or UDP
-// packet that b begins with, without decoding it. It is false, too, of a packet that is not whole or
-// not right behind a header of IPv4 or IPv6 without options.
+// PlainChecksums reports whether the checksum of the IPv4 header and, if
+// transport, that of TCP or UDP are right, as ChecksumIPv4 and Checksum do, of
+// a packet that need not be decoded first. It is false of a packet that is no
+// whole TCP or UDP right behind a header of IPv4 or IPv6 without options: of that
+// it says nothing.
 func PlainChecksums(b []byte, transport bool) bool {
 	be := binary.BigEndian
 	var at, end int // of the transport part
