@@ -69,10 +69,10 @@ func (s *shard) sweep(now, done uint32, max int) (looked, freed int, more bool) 
 // firstDue returns the place of the first deadline that has come, or the length
 // of d.
 func firstDue(now uint32, d []uint32) int {
-	i := 0
+	all := len(d)
 	// A deadline at has come if the top bit of at - now - 1 is set: see due.
-	for less := ^now; len(d)-i >= dueStep; i += dueStep {
-		b := (*[dueStep]uint32)(d[i:])
+	for less := ^now; len(d) >= dueStep; d = d[dueStep:] {
+		b := (*[dueStep]uint32)(d)
 		x := (atomic.LoadUint32(&b[0]) + less) | (atomic.LoadUint32(&b[1]) + less) |
 			(atomic.LoadUint32(&b[2]) + less) | (atomic.LoadUint32(&b[3]) + less) |
 			(atomic.LoadUint32(&b[4]) + less) | (atomic.LoadUint32(&b[5]) + less) |
@@ -81,12 +81,12 @@ func firstDue(now uint32, d []uint32) int {
 			break
 		}
 	}
-	for ; i < len(d); i++ {
+	for i := range d {
 		if due(now, atomic.LoadUint32(&d[i])) {
-			return i
+			return all - len(d) + i
 		}
 	}
-	return len(d)
+	return all
 }
 
 // dueStep is how many deadlines firstDue looks at in one step.
