@@ -3,6 +3,7 @@ package compile
 import (
 	"cmp"
 	"encoding/binary"
+	"iter"
 	"maps"
 	"net/netip"
 	"slices"
@@ -83,9 +84,9 @@ type vpc struct {
 	num    uint16
 	cidrs  map[cidrKey]*selector
 	named  map[sg.Peer]*selector // groups and sets
-	uses   int               // interfaces and selectors
-	spaces [2]*classes.Space // of IPv4 and IPv6
-	dirty  bool              // the spaces have changed since they were published
+	uses   int                   // interfaces and selectors
+	spaces [2]*classes.Space     // of IPv4 and IPv6
+	dirty  bool                  // the spaces have changed since they were published
 }
 
 // known returns what stands for peer, nil if there is nothing.
@@ -368,9 +369,12 @@ func (s *state) change(next *policy.Snapshot, v *vpc, sel *selector, n int) {
 			return
 		}
 		space := v.spaces[familyIndex(set.Family())] // entries are of one family
-		space.Grow(set.Len())
-		for e := range set.All() {
-			space.Change(e.Prefix, sel.num, n)
+		if n == 1 {
+			space.Fill(entries(set), sel.num, set.Len())
+			return
+		}
+		for p := range entries(set) {
+			space.Change(p, sel.num, n)
 		}
 	}
 }
@@ -487,7 +491,7 @@ func (s *state) members(cur, next *policy.Snapshot, t *touched) (lost bool) {
 	return lost
 }
 
-func entries(s *ipset.Set) func(func(netip.Prefix) bool) {
+func entries(s *ipset.Set) iter.Seq[netip.Prefix] {
 	return func(yield func(netip.Prefix) bool) {
 		if s == nil {
 			return
