@@ -25,6 +25,7 @@ type state struct {
 	platform map[ir.Rule]*numbered // by content, Num zero
 	lastRule ir.RuleNum
 	garbage  []ir.RuleNum // rules that the current advance has replaced
+	arena    []ir.Rule    // room for those that known returns
 
 	bySet        map[sg.SetID]map[sg.VPCID]*selector
 	fresh        []*selector // made by the current advance
@@ -187,7 +188,7 @@ func (s *state) advance(cur, next *policy.Snapshot, prev *ir.Program, t *touched
 	for _, sel := range s.fresh {
 		sel.fresh = false
 	}
-	s.fresh = nil
+	s.fresh, s.arena = nil, nil
 
 	s.data.Source = source{next}
 	s.data.Established = next.Profile().Established
@@ -203,13 +204,13 @@ func (s *state) advance(cur, next *policy.Snapshot, prev *ir.Program, t *touched
 		now = ir.Next(prev, s.data, s.step)
 	}
 	s.step = nil
-	return &Matcher{
-		prog:     now,
-		ifaces:   s.hotIfaces.Frozen(),
-		policies: s.hotPolicy.Frozen(),
-		spaces:   s.hotSpace.Frozen(),
-		classes:  [2]*pages.Array[[]ir.SelectorNum]{s.registries[0].Sets(), s.registries[1].Sets()},
+	m := &Matcher{prog: now, ifaces: s.hotIfaces.Frozen(), policies: s.hotPolicy.Frozen(), spaces: s.hotSpace.Frozen()}
+	for f, r := range s.registries {
+		if s.chains.Walks(f) {
+			m.classes[f] = r.Sets()
+		}
 	}
+	return m
 }
 
 // settle brings the spaces and chains that Match reads up to date.
@@ -257,7 +258,7 @@ func (s *state) dropRule(next *policy.Snapshot, num ir.RuleNum) {
 	if r.Peer == ir.Any {
 		return
 	}
-	is := s.data.Selectors.Ref(r.Peer)
+	is, _ := s.data.Selectors.Get(r.Peer)
 	sel := s.vpcs[is.VPC].known(is.Peer)
 	if sel.uses--; sel.uses == 0 {
 		s.dropSelector(next, sel)
