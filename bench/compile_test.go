@@ -2,6 +2,7 @@ package bench_test
 
 import (
 	"fmt"
+	"iter"
 	"math/rand/v2"
 	"net/netip"
 	"runtime"
@@ -268,6 +269,43 @@ func BenchmarkApplyRule(b *testing.B) {
 			})
 		}
 	}
+}
+
+// BenchmarkStoreToMatcher measures one rule more, and one less, in a group of
+// 10,000, from Store.Update, by the batch that a watcher gets, to the matcher.
+// An op is one change.
+func BenchmarkStoreToMatcher(b *testing.B) {
+	w := worldOf(10_000)
+	s, err := policy.NewStore(*w.policy.Profile())
+	if err != nil {
+		b.Fatal(err)
+	}
+	empty, _ := s.Snapshot()
+	commit(b, s, applying(empty.Diff(w.policy)...))
+	now, rev := s.Snapshot()
+	c := compiler(b, now)
+	next, stop := iter.Pull2(s.Watch(b.Context(), rev))
+	defer stop()
+	rule := sg.Rule{ID: "more", Direction: sg.Ingress, Protocol: sg.TCP, Ports: sg.Port(65_534), Peer: sg.PeerCIDR(netip.MustParsePrefix("10.0.0.0/8"))}
+	steps := []func(*policy.Tx) error{
+		func(tx *policy.Tx) error { return tx.AddRules(workload.SingleGroup, rule) },
+		func(tx *policy.Tx) error { return tx.RemoveRule(workload.SingleGroup, rule.ID) },
+	}
+	b.ReportAllocs()
+	var t timing
+	for n := 0; b.Loop(); n++ {
+		start := time.Now()
+		commit(b, s, steps[n%2])
+		batch, err, _ := next()
+		if err != nil {
+			b.Fatal(err)
+		}
+		if _, err := c.Apply(batch); err != nil {
+			b.Fatal(err)
+		}
+		t.add(time.Since(start))
+	}
+	b.ReportMetric(float64(t.least.Nanoseconds()), "least-ns")
 }
 
 // someAny returns rules, each tenth of them for a range of ports and any peer.

@@ -59,8 +59,16 @@ func (s *state) build(next *policy.Snapshot, p *boundPolicy) {
 	s.step.Policy(p.num)
 }
 
-// known returns a rule in use. It is valid until rules are made or dropped.
-func (s *state) known(n ir.RuleNum) *ir.Rule { return s.data.Rules.Ref(n) }
+// known returns a rule in use.
+func (s *state) known(n ir.RuleNum) *ir.Rule {
+	if len(s.arena) == 0 {
+		s.arena = make([]ir.Rule, 16)
+	}
+	r := &s.arena[0]
+	s.arena = s.arena[1:]
+	*r, _ = s.data.Rules.Get(n)
+	return r
+}
 
 func (s *state) chain(next *policy.Snapshot, p *boundPolicy, d sg.Direction) ir.Chain {
 	profile := next.Profile()

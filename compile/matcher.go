@@ -19,7 +19,7 @@ type Matcher struct {
 	ifaces   *pages.Array[hotInterface]
 	policies *pages.Array[*policyIndex]
 	spaces   *pages.Array[*space]
-	classes  [2]*pages.Array[[]ir.SelectorNum]
+	classes  [2]*pages.Array[[]ir.SelectorNum] // nil where no chain walks
 }
 
 // hotInterface is what Match needs of an interface; policy 0 is none.

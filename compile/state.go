@@ -2,7 +2,7 @@ package compile
 
 import (
 	"cmp"
-	"encoding/binary"
+	"iter"
 	"maps"
 	"net/netip"
 	"slices"
@@ -24,6 +24,7 @@ type state struct {
 	platform map[ir.Rule]*numbered // by content, Num zero
 	lastRule ir.RuleNum
 	garbage  []ir.RuleNum // rules that the current advance has replaced
+	arena    []ir.Rule    // room for those that known returns
 
 	bySet        map[sg.SetID]map[sg.VPCID]*selector
 	fresh        []*selector // made by the current advance
@@ -55,50 +56,6 @@ type state struct {
 type numbered struct {
 	num  ir.RuleNum
 	uses int
-}
-
-type selector struct {
-	vpc   *vpc
-	peer  sg.Peer
-	num   ir.SelectorNum
-	uses  int32
-	fresh bool // made by the current advance: filled from the next snapshot already
-}
-
-// cidrKey is a prefix that a rule names: IPv4 addresses are low.
-type cidrKey struct{ high, low, bits uint64 }
-
-func keyOf(p netip.Prefix) cidrKey {
-	b := p.Addr().As16()
-	k := cidrKey{binary.BigEndian.Uint64(b[:8]), binary.BigEndian.Uint64(b[8:]), uint64(p.Bits())}
-	if p.Addr().Is4() { // no prefix of IPv6 is as long
-		k.bits += 1 << 8
-	}
-	return k
-}
-
-// vpc is one routing domain.
-type vpc struct {
-	id     sg.VPCID
-	num    uint16
-	cidrs  map[cidrKey]*selector
-	named  map[sg.Peer]*selector // groups and sets
-	uses   int               // interfaces and selectors
-	spaces [2]*classes.Space // of IPv4 and IPv6
-	dirty  bool              // the spaces have changed since they were published
-}
-
-// known returns what stands for peer, nil if there is nothing.
-func (v *vpc) known(peer sg.Peer) *selector {
-	if p, ok := peer.CIDR(); ok {
-		return v.cidrs[keyOf(p)]
-	}
-	return v.named[peer]
-}
-
-// space returns the space that p is in.
-func (v *vpc) space(p netip.Prefix) *classes.Space {
-	return v.spaces[familyIndex(sg.FamilyOf(p.Addr()))]
 }
 
 // newState returns the state of an empty policy, with room for that many
@@ -186,7 +143,7 @@ func (s *state) advance(cur, next *policy.Snapshot, prev *ir.Program, t *touched
 	for _, sel := range s.fresh {
 		sel.fresh = false
 	}
-	s.fresh = nil
+	s.fresh, s.arena = nil, nil
 
 	s.data.Source = source{next}
 	s.data.Established = next.Profile().Established
@@ -202,13 +159,13 @@ func (s *state) advance(cur, next *policy.Snapshot, prev *ir.Program, t *touched
 		now = ir.Next(prev, s.data, s.step)
 	}
 	s.step = nil
-	return &Matcher{
-		prog:     now,
-		ifaces:   s.hotIfaces.Frozen(),
-		policies: s.hotPolicy.Frozen(),
-		spaces:   s.hotSpace.Frozen(),
-		classes:  [2]*pages.Array[[]ir.SelectorNum]{s.registries[0].Sets(), s.registries[1].Sets()},
+	m := &Matcher{prog: now, ifaces: s.hotIfaces.Frozen(), policies: s.hotPolicy.Frozen(), spaces: s.hotSpace.Frozen()}
+	for f, r := range s.registries {
+		if s.chains.Walks(f) {
+			m.classes[f] = r.Sets()
+		}
 	}
+	return m
 }
 
 // settle brings the spaces and chains that Match reads up to date.
@@ -256,7 +213,7 @@ func (s *state) dropRule(next *policy.Snapshot, num ir.RuleNum) {
 	if r.Peer == ir.Any {
 		return
 	}
-	is := s.data.Selectors.Ref(r.Peer)
+	is, _ := s.data.Selectors.Get(r.Peer)
 	sel := s.vpcs[is.VPC].known(is.Peer)
 	if sel.uses--; sel.uses == 0 {
 		s.dropSelector(next, sel)
@@ -284,113 +241,6 @@ func (s *state) releasePlatform(next *policy.Snapshot, num ir.RuleNum) {
 		delete(s.platform, r)
 		s.dropRule(next, num)
 	}
-}
-
-// selector returns what stands for peer, which is not any, in a VPC, made and
-// filled on first use.
-func (s *state) selector(next *policy.Snapshot, id sg.VPCID, peer sg.Peer) *selector {
-	v := s.vpc(id)
-	if sel := v.known(peer); sel != nil {
-		return sel
-	}
-	if len(s.selectors) == 0 {
-		s.selectors = make([]selector, 1+min(64, s.room/16))
-	}
-	sel := &s.selectors[0]
-	s.selectors = s.selectors[1:]
-	s.lastSelector++
-	*sel = selector{vpc: v, peer: peer, num: s.lastSelector, fresh: true}
-	s.fresh = append(s.fresh, sel)
-	if p, ok := peer.CIDR(); ok {
-		v.cidrs[keyOf(p)] = sel
-	} else {
-		v.named[peer] = sel
-	}
-	s.data.Selectors.Set(sel.num, ir.Selector{Num: sel.num, VPC: id, Peer: peer})
-	s.step.Selector(sel.num)
-	if set, ok := peer.Set(); ok {
-		if s.bySet[set] == nil {
-			s.bySet[set] = map[sg.VPCID]*selector{}
-		}
-		s.bySet[set][id] = sel
-	}
-	v.uses++
-	s.change(next, v, sel, 1)
-	return sel
-}
-
-// dropSelector takes back what selector did. Members are up to date by then,
-// so they are those of next.
-func (s *state) dropSelector(next *policy.Snapshot, sel *selector) {
-	s.change(next, sel.vpc, sel, -1)
-	if p, ok := sel.peer.CIDR(); ok {
-		delete(sel.vpc.cidrs, keyOf(p))
-	} else {
-		delete(sel.vpc.named, sel.peer)
-	}
-	s.data.Selectors.Delete(sel.num)
-	s.step.Selector(sel.num)
-	if set, ok := sel.peer.Set(); ok {
-		delete(s.bySet[set], sel.vpc.id)
-		if len(s.bySet[set]) == 0 {
-			delete(s.bySet, set)
-		}
-	}
-	s.releaseVPC(sel.vpc.id)
-}
-
-func (s *state) vpc(id sg.VPCID) *vpc {
-	v := s.vpcs[id]
-	if v == nil {
-		v = &vpc{id: id, num: uint16(s.vpcNumbers.take() - 1), cidrs: make(map[cidrKey]*selector, s.room), named: map[sg.Peer]*selector{}}
-		s.room = 0
-		for i, f := range []sg.Family{sg.IPv4, sg.IPv6} {
-			v.spaces[i] = classes.NewSpace(f, s.registries[i])
-		}
-		s.vpcs[id] = v
-		s.dirt(v)
-	}
-	return v
-}
-
-// change notes that sel has each of its prefixes in next n times more.
-func (s *state) change(next *policy.Snapshot, v *vpc, sel *selector, n int) {
-	s.dirt(v)
-	if p, ok := sel.peer.CIDR(); ok {
-		v.space(p).Change(p, sel.num, n)
-	} else if id, ok := sel.peer.Group(); ok {
-		for p := range (source{next}).Group(v.id, id) {
-			v.space(p).Change(p, sel.num, n)
-		}
-	} else if id, ok := sel.peer.Set(); ok {
-		set, ok := next.Set(id)
-		if !ok {
-			return
-		}
-		space := v.spaces[familyIndex(set.Family())] // entries are of one family
-		space.Grow(set.Len())
-		for e := range set.All() {
-			space.Change(e.Prefix, sel.num, n)
-		}
-	}
-}
-
-// dirt notes that the spaces of v are to be settled and published.
-func (s *state) dirt(v *vpc) {
-	if !v.dirty {
-		v.dirty = true
-		s.dirty = append(s.dirty, v)
-	}
-}
-
-func (s *state) releaseVPC(id sg.VPCID) {
-	v := s.vpcs[id]
-	if v.uses--; v.uses > 0 {
-		return
-	}
-	delete(s.vpcs, id)
-	s.hotSpace.Set(uint32(v.num), nil)
-	s.vpcNumbers.give(uint32(v.num) + 1)
 }
 
 // members brings the selectors that stood before this advance up to date and
@@ -487,7 +337,7 @@ func (s *state) members(cur, next *policy.Snapshot, t *touched) (lost bool) {
 	return lost
 }
 
-func entries(s *ipset.Set) func(func(netip.Prefix) bool) {
+func entries(s *ipset.Set) iter.Seq[netip.Prefix] {
 	return func(yield func(netip.Prefix) bool) {
 		if s == nil {
 			return

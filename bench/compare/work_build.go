@@ -160,18 +160,18 @@ func applies(w *world, to, back policy.Change) (job, error) {
 }
 
 func secgroupRule(w *world) (job, error) {
-	var was *sg.Group
-	for g := range w.policy.Groups() {
-		was = g
+	var g *sg.Group
+	for last := range w.policy.Groups() {
+		g = last
 	}
-	is := was.Clone()
-	for i := range is.Rules {
-		if is.Rules[i].Direction == sg.Ingress && is.Rules[i].Protocol.HasPorts() {
-			is.Rules[i].Ports = sg.PortRange{First: 65_000, Last: 65_533}
-			break
+	for _, was := range g.Rules {
+		if was.Direction == sg.Ingress && was.Protocol.HasPorts() {
+			is := was
+			is.Ports = sg.PortRange{First: 65_000, Last: 65_533}
+			return applies(w, policy.EditGroup{ID: g.ID, Replace: []sg.Rule{is}}, policy.EditGroup{ID: g.ID, Replace: []sg.Rule{was}})
 		}
 	}
-	return applies(w, policy.PutGroup{Group: is}, policy.PutGroup{Group: was})
+	return nil, fmt.Errorf("no rule to change")
 }
 
 func secgroupEntry(w *world) (job, error) {

@@ -24,10 +24,10 @@ type Data struct {
 	Generation  uint64   // no two programs of a lineage share one
 	Epoch       uint32
 	Established sg.Established
-	Rules       *cow.Map[RuleNum, Rule]
+	Rules       *RuleTable
 	Policies    *cow.Map[uint32, *Policy]
 	Interfaces  *cow.Map[sg.InterfaceID, Interface]
-	Selectors   *cow.Map[SelectorNum, Selector]
+	Selectors   *SelectorTable
 	Source      Source
 }
 
@@ -46,10 +46,10 @@ type Source interface {
 func NewData() Data {
 	return Data{
 		Lineage:    new(Lineage),
-		Rules:      cow.New[RuleNum, Rule](cmp.Compare[RuleNum]),
+		Rules:      newRuleTable(),
 		Policies:   cow.New[uint32, *Policy](cmp.Compare[uint32]),
 		Interfaces: cow.New[sg.InterfaceID, Interface](cmp.Compare[sg.InterfaceID]),
-		Selectors:  cow.New[SelectorNum, Selector](cmp.Compare[SelectorNum]),
+		Selectors:  newSelectorTable(),
 	}
 }
 
@@ -151,7 +151,7 @@ func (p *Program) prefixes(s SelectorNum, f sg.Family) iter.Seq[netip.Prefix] {
 	}
 }
 
-func values[K, V any](m *cow.Map[K, V]) iter.Seq[V] {
+func values[K, V any](m interface{ All() iter.Seq2[K, V] }) iter.Seq[V] {
 	return func(yield func(V) bool) {
 		for _, v := range m.All() {
 			if !yield(v) {

@@ -7,8 +7,10 @@ import (
 	"net/netip"
 	"reflect"
 	"slices"
+	"sync"
 	"testing"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 
@@ -323,4 +325,32 @@ func TestEditAround(t *testing.T) {
 			require.Equal(t, slices.Contains([]string{"fits", "fewer here for more", "added and removed"}, name), errA == nil, "%v", errA)
 		})
 	}
+}
+
+// TestEditShared: who reads a group that was edited, and who edits it further,
+// do not disturb each other.
+func TestEditShared(t *testing.T) {
+	g := group("g", "v")
+	for n := range 300 {
+		g.Rules = append(g.Rules, tcp(sg.RuleID(fmt.Sprint("r", n)), sg.Ingress, uint16(n+1), sg.PeerAny()))
+	}
+	put := mustBuild(t, policy.PutGroup{Group: g})
+	edited, _, err := put.With(policy.EditGroup{ID: "g", Remove: []sg.RuleID{"r7"}})
+	require.NoError(t, err)
+	var wg sync.WaitGroup
+	for n := range 4 {
+		wg.Go(func() {
+			for _, s := range []*policy.Snapshot{put, edited} {
+				next, _, err := s.With(policy.EditGroup{ID: "g", Remove: []sg.RuleID{"r9"}, Add: []sg.Rule{tcp("new", sg.Egress, uint16(n+1), sg.PeerAny())}})
+				assert.NoError(t, err)
+				is, _ := next.Group("g")
+				was, _ := s.Group("g")
+				assert.Len(t, is.Rules, len(was.Rules))
+				assert.Equal(t, uint16(n+1), is.Rules[len(is.Rules)-1].Ports.First)
+			}
+		})
+	}
+	wg.Wait()
+	was, _ := edited.Group("g")
+	require.Len(t, was.Rules, 299)
 }

@@ -48,6 +48,7 @@ type builder struct {
 	lists  table.Editor
 	any    services.Ref
 	merged int             // pieces of merged lists since all was built
+	walks  bool            // since then, some class got no merged list
 	stale  []classes.Class // whose merged lists are out of date
 }
 
@@ -122,7 +123,7 @@ func (c *Chain) publish() {
 	}
 	for f := range x.sides {
 		b := &c.sides[f]
-		x.sides[f] = side{words: b.words, lists: b.lists.Table(), any: b.any}
+		x.sides[f] = side{words: b.words, lists: b.lists.Table(), any: b.any, walks: b.walks}
 	}
 	c.index = x
 	c.touched = false
@@ -157,7 +158,7 @@ func (s *Set) merge(c *Chain, f int, k classes.Class) {
 			into := &s.scratch[n%2]
 			*into = c.order.Merge((*into)[:0], acc, l.pieces[f])
 			if acc = *into; len(acc) > room {
-				b.lists.Delete(k) // the lists of its selectors answer
+				s.walk(b, f, k)
 				return
 			}
 		}
@@ -172,7 +173,13 @@ func (s *Set) merge(c *Chain, f int, k classes.Class) {
 			b.lists.Set(k, uint32(r))
 			b.merged += len(acc)
 		} else {
-			b.lists.Delete(k)
+			s.walk(b, f, k)
 		}
 	}
+}
+
+// walk leaves class k to the lists of its selectors.
+func (s *Set) walk(b *builder, f int, k classes.Class) {
+	b.lists.Delete(k)
+	b.walks, s.walks[f] = true, true
 }

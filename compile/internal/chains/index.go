@@ -43,6 +43,7 @@ type side struct {
 	words services.Words
 	lists table.Table  // by class
 	any   services.Ref // the rules for any peer
+	walks bool         // a class without a list may have selectors with some
 }
 
 // An outcome is what the rule of a slot does, and its place among the others:
@@ -83,13 +84,13 @@ func (x *Index) Any(family int, key uint32) (hit services.Hit, decided bool) {
 }
 
 // Peer returns what the rules for a peer make of a service from an address of
-// class c. Multi has the selectors of each class.
+// class c. Multi has the selectors of each class, if the Set walks.
 func (x *Index) Peer(family int, c classes.Class, key uint32, multi Sets) services.Hit {
 	s := &x.sides[family]
 	if r := s.lists.Get(c); r != 0 {
 		return s.words.Find(services.Ref(r), key)
 	}
-	if c&classes.Single != 0 {
+	if c&classes.Single != 0 || !s.walks {
 		return 0
 	}
 	return x.walk(s, c, key, multi)
@@ -109,7 +110,7 @@ func (x *Index) Peers(family int, list []classes.Class, keys []uint32, multi Set
 		switch c := list[i]; {
 		case r != 0:
 			hits[i] = s.words.Find(r, keys[i])
-		case c == 0 || c&classes.Single != 0:
+		case c == 0 || c&classes.Single != 0 || !s.walks:
 			hits[i] = 0
 		default:
 			hits[i] = x.walk(s, c, keys[i], multi)

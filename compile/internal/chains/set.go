@@ -18,6 +18,7 @@ type Set struct {
 	perRule int // piecesPerRule, but for tests
 	free    int // piecesFree
 	touched []*Chain
+	walks   [2]bool // some chain had a class without a merged list
 	scratch [2][]services.Piece
 	pieces  slab[services.Piece]
 	ones    slab[*Chain]
@@ -55,6 +56,10 @@ func NewSet(v4, v6 *classes.Registry) *Set {
 func (s *Set) Add(policy uint32) *Chain {
 	return &Chain{Policy: policy, lists: map[ir.SelectorNum]*lists{}, order: make(services.Order, 1)} // slots begin at one
 }
+
+// Walks reports whether any index may ask for the selectors of a class of
+// family f.
+func (s *Set) Walks(f int) bool { return s.walks[f] }
 
 // Drop forgets c.
 func (s *Set) Drop(c *Chain) {

@@ -103,6 +103,22 @@ func TestModel(t *testing.T) {
 				change(m, 1)
 			}
 		}
+		if rapid.Bool().Draw(t, "filled") {
+			one := rapid.SliceOfN(prefixes, 0, 20).Draw(t, "prefixes")
+			if rapid.Bool().Draw(t, "sorted") {
+				slices.SortFunc(one, netip.Prefix.Compare)
+				one = slices.Compact(one)
+			}
+			for i := range spaces {
+				var list []netip.Prefix
+				for _, p := range one {
+					if in(p.Addr()) == i {
+						list, have = append(list, p), append(have, member{p, 3})
+					}
+				}
+				spaces[i].Fill(slices.Values(list), 3, len(list))
+			}
+		}
 		var old []func()
 		for range rapid.IntRange(1, 30).Draw(t, "steps") {
 			for range rapid.SampledFrom([]int{1, 1, 1, 2, 40}).Draw(t, "at once") {

@@ -1,6 +1,7 @@
 package classes
 
 import (
+	"iter"
 	"net/netip"
 	"slices"
 
@@ -17,6 +18,7 @@ type Space struct {
 	store  store
 	again  map[member]int // how often a selector has a prefix, beyond the first time
 	queue  []change
+	filled []entry // queued by Fill, beside
 	flat   *ranges.Editor
 }
 
@@ -42,7 +44,7 @@ func NewSpace(f sg.Family, r *Registry) *Space {
 func (s *Space) Map() *ranges.Map { return s.flat.Map() }
 
 // Empty reports whether no selector has any prefix.
-func (s *Space) Empty() bool { return s.store.n == 0 && len(s.queue) == 0 }
+func (s *Space) Empty() bool { return s.store.n == 0 && len(s.queue)+len(s.filled) == 0 }
 
 // Count returns how often sel had p when the space was last settled.
 func (s *Space) Count(p netip.Prefix, sel ir.SelectorNum) int {
@@ -59,24 +61,57 @@ func (s *Space) Change(p netip.Prefix, sel ir.SelectorNum, n int) {
 	s.queue = append(s.queue, change{member{prefixOf(p), sel}, int32(n)})
 }
 
-// Grow makes room for n changes.
-func (s *Space) Grow(n int) { s.queue = slices.Grow(s.queue, n) }
+// Fill is Change of all prefixes, n of them about, once more each. It is faster
+// than that where nothing is and they are sorted, by address, then the wider
+// first, and all different.
+func (s *Space) Fill(prefixes iter.Seq[netip.Prefix], sel ir.SelectorNum, n int) {
+	if !s.Empty() {
+		s.queue = slices.Grow(s.queue, n)
+		for p := range prefixes {
+			s.Change(p, sel, 1)
+		}
+		return
+	}
+	list := make([]entry, 0, n)
+	sorted := true
+	for p := range prefixes {
+		e := entry{prefix: prefixOf(p), own: Single | Class(sel)}
+		sorted = sorted && (len(list) == 0 || list[len(list)-1].compare(e.prefix) < 0)
+		list = append(list, e)
+	}
+	if s.filled = list; !sorted {
+		s.spill()
+	}
+}
+
+// spill queues what Fill noted.
+func (s *Space) spill() {
+	s.queue = slices.Grow(s.queue, len(s.filled))
+	for _, e := range s.filled {
+		s.queue = append(s.queue, change{member{e.prefix, ir.SelectorNum(e.own &^ Single)}, 1})
+	}
+	s.filled = nil
+}
 
 // Settle carries out what Change noted. It costs about what changes, or what
 // there is if that is less. Classes that are not in use any more keep their
 // number until the registry is flushed.
 func (s *Space) Settle() {
+	if len(s.filled) > 0 {
+		if len(s.queue) == 0 {
+			s.build(s.filled)
+			s.filled = nil
+			return
+		}
+		s.spill()
+	}
 	if len(s.queue) == 0 {
 		return
 	}
-	compare := func(a, b change) int {
-		if c := a.prefix.compare(b.prefix); c != 0 {
-			return c
-		}
-		return int(int64(a.sel) - int64(b.sel))
-	}
-	if !slices.IsSortedFunc(s.queue, compare) {
-		slices.SortFunc(s.queue, compare)
+	s.sort()
+	if s.store.n == 0 {
+		s.begin()
+		return
 	}
 	turns := s.count()
 	s.queue = nil
@@ -122,6 +157,39 @@ func (s *Space) count() []change {
 		}
 	}
 	return turns
+}
+
+// begin makes everything of what is queued, where nothing was.
+func (s *Space) begin() {
+	list := make([]entry, 0, len(s.queue))
+	for q := s.queue; len(q) > 0; {
+		e := entry{prefix: q[0].prefix}
+		for len(q) > 0 && q[0].prefix == e.prefix {
+			m, n := q[0].member, 0
+			for ; len(q) > 0 && q[0].member == m; q = q[1:] {
+				n += int(q[0].n)
+			}
+			if n <= 0 {
+				continue
+			}
+			if n > 1 {
+				if s.again == nil {
+					s.again = map[member]int{}
+				}
+				s.again[m] = n - 1
+			}
+			was := e.own
+			e.own = s.reg.join(was, Single|Class(m.sel))
+			s.reg.release(was)
+		}
+		if e.own != 0 {
+			list = append(list, e)
+		}
+	}
+	s.queue = nil
+	if len(list) > 0 {
+		s.build(list)
+	}
 }
 
 // owns returns what own becomes when turns, all of one prefix, have happened.
@@ -271,6 +339,12 @@ func (s *Space) rebuild(turns []change) {
 	for _, c := range old {
 		s.reg.release(c)
 	}
+	s.build(list)
+}
+
+// build makes list, sorted and without full classes that are up to date, all
+// that there is.
+func (s *Space) build(list []entry) {
 	up := make(nest, 0, 130)
 	for i := range list {
 		s.fill(&list[i], &up)
