@@ -103,3 +103,32 @@ func TestHeldSyn(t *testing.T) {
 		require.Equal(t, verdict, g.out(seg(client, server, "A", 927362238, 4294965035, 0, 8192)))
 	}
 }
+
+// TestGivenUp: a server that still has an old connection answers the attempt by
+// an ACK, and the opener's RST that answers this one, and no other, ends it.
+func TestGivenUp(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		rst  *packet.Packet
+		want string
+	}{
+		{"as RFC 9293 says", seg(client, server, "R", 70_000_077, 0, 0, 0), "A"},
+		{"beside it", seg(client, server, "R", 70_000_078, 0, 0, 0), "D"},
+		{"before it", seg(client, server, "R", 70_000_076, 0, 0, 0), "D"},
+		{"with an acknowledgement", seg(client, server, "RA", 9, 5000, 0, 0), "A"},
+		{"with another", seg(client, server, "RA", 70_000_076, 5001, 0, 0), "D"},
+	} {
+		for _, answered := range []bool{true, false} {
+			g := newGate()
+			require.Equal(t, "A", g.out(seg(client, server, "S", 1000, 0, 0, 100)))
+			want, status := c.want, map[string]Status{"A": StatusClose, "D": StatusSynSent}[c.want]
+			if answered {
+				require.Equal(t, "A", g.in(seg(server, client, "A", 5000, 70_000_077, 0, 100)))
+			} else {
+				want, status = "D", StatusSynSent
+			}
+			require.Equal(t, want, g.out(c.rst), "%s, %v", c.name, answered)
+			require.Equal(t, status, g.status(), "%s, %v", c.name, answered)
+		}
+	}
+}

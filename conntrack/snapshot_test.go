@@ -447,6 +447,56 @@ func TestRestoreRefusesDamage(t *testing.T) {
 	refuses(t, append(bytes.Clone(file), file...), ErrSnapshotDamaged, "twice")
 }
 
+// An error says where the damage is, to the byte.
+func TestRestoreOffsets(t *testing.T) {
+	g := newGate()
+	g.out(udp(inside+":1000", outside+":53"))
+	file := saved(t, g.Table, 0, SnapshotOptions{})
+	var r record
+	require.NoError(t, readSnapshot(bytes.NewReader(file), func(_ Zone, _ []byte, got *record) { r = *got }))
+	zone := appendZone(nil, 0, "")
+	items := zoneItem + plainRecord
+	require.Len(t, file, snapshotHeader+4+items+sha256.Size+4+8+sha256.Size)
+	block, last := snapshotHeader, snapshotHeader+4+items+sha256.Size // where they begin
+	at := func(bad []byte, offset int, what string) {
+		t.Helper()
+		_, err := NewTable(Options{MaxEntries: 1, MaxFragments: 1}).Restore(bytes.NewReader(bad), 0, RestoreOptions{})
+		var e *SnapshotError
+		require.ErrorAs(t, err, &e)
+		require.Equal(t, int64(offset), e.Offset, "%s: %v", what, err)
+	}
+	with := func(at int, b ...byte) []byte {
+		bad := bytes.Clone(file)
+		copy(bad[at:], b)
+		return bad
+	}
+	for i := range file {
+		at(file[:i], i, "the file ends")
+	}
+	at(with(0, 'x'), 0, "not a snapshot")
+	at(with(9, 2), 8, "version")
+	at(with(11, 1), 10, "not zero")
+	at(with(block, 255), block, "length")
+	at(with(block+9, 255), block+4+items, "items")
+	at(with(last-1, file[last-1]^1), block+4+items, "digest")
+	at(with(last+4, 255), last+4+8, "count")
+	at(with(len(file)-1, file[len(file)-1]^1), last+4+8, "last digest")
+	at(append(bytes.Clone(file), 0), len(file), "more")
+	one := slices.Concat(zone, r.append(nil))
+	at(reframe(2, one), last+4, "another number")
+	at(reframe(1, append(bytes.Clone(one), 9)), block+4+items, "an unknown item")
+	at(reframe(2, slices.Concat(one, zone, r.append(nil)[:9])), block+4+items+zoneItem, "half a connection")
+	at(reframe(1, r.append(nil)), block+4, "no zone")
+	at(reframe(1, one, []byte{9}), last+4, "an unknown item in the second block")
+	for n, want := range []int{0, block, block + 4, last, last + 4} {
+		at := int64(want)
+		_, err := NewTable(Options{MaxEntries: 1, MaxFragments: 1}).Restore(&failing{ReadSeeker: bytes.NewReader(file), reads: n, seeks: 2}, 0, RestoreOptions{})
+		var e *SnapshotError
+		require.ErrorAs(t, err, &e)
+		require.Equal(t, at, e.Offset, n)
+	}
+}
+
 // Files with the right digests that no table has written.
 func TestRestoreRefusesLies(t *testing.T) {
 	g := newGate()
