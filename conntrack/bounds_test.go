@@ -221,6 +221,32 @@ func TestAdopt(t *testing.T) {
 	require.EqualValues(t, 4, tb.Stats().Adopted)
 }
 
+// TestAdoptNoRoom: who finds no room takes nothing of what Adopt allows, and gives
+// nothing back that it has not taken.
+func TestAdoptNoRoom(t *testing.T) {
+	tb := NewTable(Options{MaxEntries: 2, Shards: 1, Shares: whole})
+	for i := range 2 {
+		require.True(t, admit(tb, 0, 1, i))
+		require.True(t, complete(tb, 0, 1, i))
+	}
+	adopt := func(i int) error {
+		_, _, ack := synFlow(i)
+		_, err := tb.Commit(0, 1, Remote, ack, 1, 1)
+		return err
+	}
+	tb.Adopt(0, time.Minute, 1)
+	for i := range 5 {
+		require.ErrorIs(t, adopt(10+i), ErrFull)
+		require.False(t, admit(tb, 0, 1, 20+i), "nor is there room for others")
+	}
+	require.Equal(t, 2, tb.Flush(0, 1))
+	require.NoError(t, adopt(10))
+	require.Equal(t, 1, tb.Len())
+	require.NoError(t, adopt(11))
+	require.Equal(t, 1, tb.Len(), "one was allowed")
+	require.Equal(t, uint64(1), tb.Stats().Adopted)
+}
+
 // TestHashFlood is RES-05, by counting what a search looks at: tuples that an
 // attacker chose against the index, without its secret, cost no more than random
 // ones.

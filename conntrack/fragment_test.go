@@ -42,6 +42,7 @@ func TestFragments(t *testing.T) {
 		{"FRAG-06", true, []frag{{64, 128, true, u}, {128, 130, false, u}}},
 		{"FRAG-06/late first", true, []frag{{64, 128, false, u}, {0, 64, true, a}, {64, 128, false, a}}},
 		{"FRAG-07", true, []frag{{0, 64, true, a}, {65528, 65540, false, d}, {64, 70, false, a}}},
+		{"FRAG-07/the last byte", true, []frag{{0, 64, true, a}, {65528, 65536, false, d}, {65528, 65535, false, a}}},
 		{"FRAG-08", true, []frag{{0, 64, true, a}, {64, 128, false, a}, {128, 136, false, o}, {64, 128, false, o}}},
 		{"FRAG-08/shorter", true, []frag{{0, 64, true, a}, {128, 136, false, a}, {64, 72, false, o}, {72, 128, true, o}}},
 		{"FRAG-08/more at the end", true, []frag{{0, 64, true, a}, {64, 72, false, a}, {64, 72, true, o}}},

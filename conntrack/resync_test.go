@@ -132,3 +132,32 @@ func TestGivenUp(t *testing.T) {
 		}
 	}
 }
+
+// TestResyncOptions: a connection that begins again takes the options of the SYN
+// that was let through and of its answer, and nothing of those before: TCP-25.
+func TestResyncOptions(t *testing.T) {
+	const no = 15 // does not offer scaling
+	for _, before := range []uint8{no, 3} {
+		for _, c := range []struct{ syn, answer, up, down uint8 }{{no, no, 0, 0}, {7, 5, 7, 5}, {7, no, 0, 0}, {no, 5, 0, 0}, {0, 5, 0, 5}} {
+			scale := func(p *packet.Packet, shift uint8) *packet.Packet {
+				p.HasScale, p.Scale = shift != no, shift%no
+				return p
+			}
+			g := newGate()
+			require.Equal(t, "A", g.out(scale(seg(client, server, "S", 1000, 0, 0, 100), before)))
+			require.Equal(t, "A", g.in(scale(seg(server, client, "SA", 5000, 1001, 0, 100), before)))
+			require.Equal(t, "A", g.out(seg(client, server, "A", 1001, 5001, 0, 100)))
+			require.Equal(t, "A", g.out(scale(seg(client, server, "S", 3_000_000, 0, 0, 100), c.syn)))
+			require.Equal(t, "A", g.in(scale(seg(server, client, "SA", 9_000_000, 3_000_001, 0, 100), c.answer)))
+			require.Equal(t, "A", g.out(seg(client, server, "A", 3_000_001, 9_000_001, 0, 100)))
+			require.Equal(t, "A", g.in(seg(server, client, "A", 9_000_001, 3_000_001, 0, 100)))
+			require.Equal(t, StatusEstablished, g.status())
+			// How far each may send is what the other's window says, scaled.
+			up, down := uint32(100)<<c.down, uint32(100)<<c.up
+			require.Equal(t, "D", g.out(seg(client, server, "A", 3_000_001+2*up+1, 9_000_001, 0, 100)), "%+v", c)
+			require.Equal(t, "A", g.out(seg(client, server, "A", 3_000_001+up-1, 9_000_001, 1, 100)), "%+v", c)
+			require.Equal(t, "D", g.in(seg(server, client, "A", 9_000_001+2*down+1, 3_000_001+up, 0, 100)), "%+v", c)
+			require.Equal(t, "A", g.in(seg(server, client, "A", 9_000_001+down-1, 3_000_001+up, 1, 100)), "%+v", c)
+		}
+	}
+}
