@@ -303,6 +303,40 @@ func TestHashFlood(t *testing.T) {
 	require.LessOrEqual(t, worst, 2*most)
 }
 
+// TestEvictionIsFair: of connections that are alike, those go as often as there are
+// of them, whatever their protocol.
+func TestEvictionIsFair(t *testing.T) {
+	for _, tcp := range []int{100, 500, 900} {
+		gone := map[uint8]int{}
+		tb := NewTable(Options{MaxEntries: 1000, Shards: 1, Shares: whole, OnEnd: func(e *Entry, why End) {
+			require.Equal(t, EndEvicted, why)
+			gone[e.Orig.Proto]++
+		}})
+		for i := range 1000 {
+			if i < tcp {
+				require.True(t, admit(tb, 0, 1, i))
+				continue
+			}
+			out, _ := flow(i)
+			_, err := tb.Commit(0, 1, Local, out, 1, 1)
+			require.NoError(t, err)
+		}
+		for i := range 400 { // what goes is replaced by its like
+			before := gone[packet.ProtoTCP]
+			out, _ := flow(10_000 + i)
+			c, err := tb.Commit(0, 1, Local, out, 1, 1)
+			require.NoError(t, err)
+			if gone[packet.ProtoTCP] != before {
+				tb.onEnd = nil
+				require.True(t, tb.Delete(0, c))
+				tb.onEnd = func(e *Entry, _ End) { gone[e.Orig.Proto]++ }
+				require.True(t, admit(tb, 0, 1, 10_000+i))
+			}
+		}
+		require.InDelta(t, 400*tcp/1000, gone[packet.ProtoTCP], 80, "%d of 1000", tcp)
+	}
+}
+
 // TestChance: where eviction looks is chosen anew every time, in each shard and
 // each table otherwise.
 func TestChance(t *testing.T) {

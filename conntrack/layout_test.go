@@ -133,6 +133,31 @@ func TestCountsSpill(t *testing.T) {
 	}
 }
 
+// TestCountsOfAll: counters of any protocol are exact where those of an entry end,
+// and what an entry can hold by itself costs nothing else.
+func TestCountsOfAll(t *testing.T) {
+	for _, proto := range []uint8{packet.ProtoUDP, packet.ProtoICMP, packet.ProtoSCTP, 47} {
+		for _, size := range []uint32{0, 1, 100, 1<<32 - 1} {
+			tb := NewTable(Options{MaxEntries: 16, Shards: 1, MaxFragments: 1})
+			out, in := flow(1)
+			out.Tuple.SrcPort, out.Tuple.DstPort, out.Tuple.Proto, out.ICMPType, out.Length = 0, 0, proto, icmpEcho, size
+			*in = *out
+			in.Tuple, in.ICMPType = reverse(out.Tuple), icmpEchoReply
+			_, err := tb.Commit(0, 0, Local, out, 1, 1)
+			require.NoError(t, err)
+			for n := uint64(1); n < 5; n++ {
+				require.Equal(t, Established, tb.Track(0, 0, Remote, in).State)
+				require.Equal(t, Established, tb.Track(0, 0, Local, out).State)
+				for e := range tb.All(0) {
+					require.Equal(t, [2]uint64{n + 1, n}, e.Packets)
+					require.Equal(t, [2]uint64{(n + 1) * uint64(size), n * uint64(size)}, e.Bytes)
+				}
+				require.Equal(t, size > 100, len(tb.shards[0].spill.m) > 0)
+			}
+		}
+	}
+}
+
 // TestCountsOfTCP: what lies beside a counter stays what it was when the counter
 // overflows: the options of both ends, and how long the connection lives.
 func TestCountsOfTCP(t *testing.T) {

@@ -117,7 +117,11 @@ func propertyRestart(rt *rapid.T) {
 
 // TestRestart compares a table that is replaced by another one, restored from
 // its snapshot, with a model that never restarts: all packets get the same.
-func TestRestart(t *testing.T) { rapid.Check(t, propertyRestart) }
+func TestRestart(t *testing.T) {
+	for range 4 { // of a short run's 20 cases or a long one's 100
+		rapid.Check(t, propertyRestart)
+	}
+}
 
 // FuzzRestart is TestRestart, driven by the fuzzer's bytes.
 func FuzzRestart(f *testing.F) { f.Fuzz(rapid.MakeFuzz(propertyRestart)) }
