@@ -51,7 +51,7 @@ func (w *world) eval(c *ir.Chain, a byte, f ir.Flow) ir.Verdict {
 // rules, whether or not there is room for merged lists, and the indexes before
 // answer as they did.
 func TestModel(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
+	often(t, 5, func(t *rapid.T) {
 		r := rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 1))
 		reg, other := new(classes.Registry), new(classes.Registry)
 		space := classes.NewSpace(sg.IPv4, reg)
@@ -185,4 +185,12 @@ func TestModel(t *testing.T) {
 		}
 		require.Empty(t, set.users)
 	})
+}
+
+// often checks a property in n times as many cases as rapid does by itself, which
+// is 20 of a short run and 100 of a long one.
+func often(t *testing.T, n int, property func(*rapid.T)) {
+	for range n {
+		rapid.Check(t, property)
+	}
 }

@@ -10,7 +10,7 @@ import (
 
 // TestModel: the table equals a map, and published tables never change.
 func TestModel(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
+	often(t, 5, func(t *rapid.T) {
 		type published struct {
 			t    Table
 			want map[uint32]uint32
@@ -205,5 +205,13 @@ func TestGrow(t *testing.T) {
 			require.Equal(t, i, e.Get(key(i)))
 		}
 		audit(t, &e)
+	}
+}
+
+// often checks a property in n times as many cases as rapid does by itself, which
+// is 20 of a short run and 100 of a long one.
+func often(t *testing.T, n int, property func(*rapid.T)) {
+	for range n {
+		rapid.Check(t, property)
 	}
 }
