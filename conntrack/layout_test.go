@@ -62,6 +62,75 @@ func TestPacked(t *testing.T) {
 	})
 }
 
+// TestQuick: the short form is for whole packets of TCP and UDP.
+func TestQuick(t *testing.T) {
+	for proto := range 256 {
+		for _, family := range []uint8{0, 4, 5, 6, 7} {
+			for _, fragment := range []bool{false, true} {
+				p := &packet.Packet{Tuple: Tuple{Proto: uint8(proto), Family: family}, Fragment: fragment}
+				want := (proto == 6 || proto == 17) && (family == 4 || family == 6) && !fragment
+				require.Equal(t, want, quick(p), "%d, %d, %v", proto, family, fragment)
+			}
+		}
+	}
+}
+
+// TestShortForm: the short form takes an acknowledgement of an established
+// connection if its numbers fit, at every edge of the windows, and then does what
+// the long one does; it does nothing otherwise.
+func TestShortForm(t *testing.T) {
+	check := func(rt *rapid.T) {
+		u32 := rapid.SampledFrom([]uint32{0, 1, 77, 1000, 65_999, 66_000, 66_001, 1 << 20})
+		c := tcpConn{status: StatusEstablished, flags: flagSeenReply | flagAssured}
+		for d := range c.of {
+			base := rapid.SampledFrom([]uint32{0, 5, 1 << 30, 1<<32 - 5, 1<<32 - 70_000}).Draw(rt, "base")
+			c.of[d] = endpoint{end: base, maxEnd: base + u32.Draw(rt, "room"), maxWin: max(1, u32.Draw(rt, "window")), maxAck: rapid.SampledFrom([]uint32{0, 3}).Draw(rt, "acked")}
+			c.opts[d] = options(rapid.SampledFrom([]uint8{0, 1, 7, 14}).Draw(rt, "scale"))
+			if rapid.Bool().Draw(rt, "SACK") {
+				c.opts[d] |= optSACK
+			}
+			if rapid.Bool().Draw(rt, "acked before") {
+				c.opts[d] |= optAcked
+				c.of[d].maxAck = c.of[1-d].end // corrected below for d 0
+			}
+		}
+		c.of[0].maxAck = c.of[1].end
+		var e tcpEntry
+		e.store(&c)
+		d := Dir(rapid.IntRange(0, 1).Draw(rt, "dir"))
+		snd, rcv := c.of[d], c.of[1-d]
+		p := &packet.Packet{Tuple: tuple(packet.ProtoTCP, here, there), Flags: packet.ACK, Window: rapid.SampledFrom([]uint16{0, 1, 1000, 65535}).Draw(rt, "window")}
+		off := rapid.SampledFrom([]uint32{0, 0, 1, 2, 1<<32 - 1, 1<<32 - 2})
+		p.Seq = off.Draw(rt, "seq off") + rapid.SampledFrom([]uint32{snd.end, snd.maxEnd, snd.end - rcv.maxWin}).Draw(rt, "seq")
+		p.Ack = off.Draw(rt, "ack off") + rapid.SampledFrom([]uint32{rcv.end, rcv.end - max(snd.maxWin, 66_000)}).Draw(rt, "ack")
+		p.SACK = p.Ack + rapid.SampledFrom([]uint32{0, 0, 1, 10}).Draw(rt, "sack")
+		p.Data = rapid.SampledFrom([]uint32{0, 0, 1, 1000}).Draw(rt, "data")
+		want := c
+		fits := want.window.meet(StatusEstablished, d, p) == fitInside
+		before := e
+		got := e.follow(d, p)
+		switch {
+		case got != fits:
+			rt.Fatalf("taken: %v; it fits: %v", got, fits)
+		case !got:
+			if e != before {
+				rt.Fatalf("%+v, was %+v", e, before)
+			}
+		default:
+			want.window.note(d, segAck, p)
+			want.lastAck = 0 // which an entry does not keep
+			var is tcpConn
+			e.load(&is)
+			if is.lastAck = 0; is != want {
+				rt.Fatalf("%+v, want %+v", is, want)
+			}
+		}
+	}
+	for range 50 {
+		rapid.Check(t, check)
+	}
+}
+
 // TestBatch: a batch says what its packets say one after the other.
 func TestBatch(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
