@@ -158,6 +158,36 @@ func TestLoadForm(t *testing.T) {
 	}
 }
 
+// TestCrowd: keys whose hashes lie all in one place are found, in a table of a
+// bounded size, and keys beside them too.
+func TestCrowd(t *testing.T) {
+	const inverse = 0x144CBC89 // of the factor of the hash
+	for _, n := range []uint32{1, 31, 32, 33, 63, 64, 65, 200, 400} {
+		for _, top := range []uint32{0, 1 << 31, 0xfffff000} { // where they lie
+			var e Editor
+			e.Load(nil)
+			for i := range n {
+				if k := (top + i) * inverse; k != 0 {
+					e.Set(k, i+1)
+				}
+				e.Set(i*7919*4096+5, i+7)
+			}
+			audit(t, &e)
+			places := 0
+			for _, p := range e.t.pages {
+				places += len(p)
+			}
+			require.LessOrEqual(t, places, 64*int(n)+64, "%d", n)
+			for i := range n {
+				if k := (top + i) * inverse; k != 0 {
+					require.Equal(t, i+1, e.Get(k), "%d of %d", i, n)
+				}
+				require.Equal(t, i+7, e.Get(i*7919*4096+5))
+			}
+		}
+	}
+}
+
 // TestGrow: a table that grows key by key takes at most eight places for each, and
 // a few beside; one that lies in an array stays in one, and far keys do not.
 func TestGrow(t *testing.T) {
