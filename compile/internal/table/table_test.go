@@ -184,6 +184,21 @@ func TestCrowd(t *testing.T) {
 				}
 				require.Equal(t, i+7, e.Get(i*7919*4096+5))
 			}
+			if n != 65 {
+				continue
+			}
+			for i := range 20 * n { // so many that the crowd is few among them
+				e.Set(half|(i+1)*104729, i+3)
+			}
+			audit(t, &e)
+			for i := range n {
+				if k := (top + i) * inverse; k != 0 {
+					require.Equal(t, i+1, e.Get(k), "%d of %d", i, n)
+				}
+			}
+			for i := range 20 * n {
+				require.Equal(t, i+3, e.Get(half|(i+1)*104729))
+			}
 		}
 	}
 }
