@@ -187,7 +187,7 @@ func TestCrowd(t *testing.T) {
 			if n != 65 {
 				continue
 			}
-			for i := range 20 * n { // so many that the crowd is few among them
+			for i := range 40 * n { // so many that the crowd is few among them
 				e.Set(half|(i+1)*104729, i+3)
 			}
 			audit(t, &e)
@@ -196,7 +196,7 @@ func TestCrowd(t *testing.T) {
 					require.Equal(t, i+1, e.Get(k), "%d of %d", i, n)
 				}
 			}
-			for i := range 20 * n {
+			for i := range 40 * n {
 				require.Equal(t, i+3, e.Get(half|(i+1)*104729))
 			}
 		}
