@@ -88,6 +88,42 @@ func TestExplain(t *testing.T) {
 	require.Contains(t, slices.Collect(e.All()), "member of: set ips-office")
 }
 
+// TestExplainAll: all of an explanation is listed, as far as it is asked for.
+func TestExplainAll(t *testing.T) {
+	a, b := ipset.New("a", sg.IPv4, sg.Global()), ipset.New("b", sg.IPv4, sg.Global())
+	for _, s := range []*ipset.Set{a, b} {
+		require.NoError(t, s.Add(ipset.Entry{Prefix: netip.MustParsePrefix("198.51.100.0/24")}))
+	}
+	rule := func(id string, port uint16, peer sg.Peer) sg.Rule {
+		return sg.Rule{ID: sg.RuleID(id), Direction: sg.Ingress, Protocol: sg.TCP, Ports: sg.Port(port), Peer: peer}
+	}
+	g := &sg.Group{ID: "g", Name: "g", Rules: []sg.Rule{
+		rule("r1", 80, sg.PeerSet("a")), rule("r2", 80, sg.PeerSet("b")), rule("r3", 81, sg.PeerSet("a")), rule("r4", 82, sg.PeerSet("b")),
+	}}
+	s, err := policy.Build(sg.Profile{Name: "p"}, policy.PutSet{Set: a}, policy.PutSet{Set: b}, policy.PutGroup{Group: g},
+		policy.PutInterface{Interface: &sg.Interface{ID: "i", Groups: []sg.GroupID{"g"}}})
+	require.NoError(t, err)
+	m, err := compile.Compile(s)
+	require.NoError(t, err)
+	e := m.Explain("i", sg.Ingress, ir.Flow{Remote: netip.MustParseAddr("198.51.100.3"), Protocol: uint8(sg.TCP), Port: 80})
+	want := []string{
+		"accept (rule): g/r1 allows tcp 80 from set a",
+		"match: g/r1 allows tcp 80 from set a", "match: g/r2 allows tcp 80 from set b",
+		"miss on ports: g/r3 allows tcp 81 from set a", "miss on ports: g/r4 allows tcp 82 from set b",
+		"member of: set a", "member of: set b",
+	}
+	require.Equal(t, want, slices.Collect(e.All()))
+	for n := range want {
+		var got []string
+		for line := range e.All() {
+			if got = append(got, line); len(got) == n+1 {
+				break
+			}
+		}
+		require.Equal(t, want[:n+1], got)
+	}
+}
+
 // TestNoAllocation: a verdict costs no garbage, whoever is asked.
 func TestNoAllocation(t *testing.T) {
 	m, err := compile.Compile(webPolicy())

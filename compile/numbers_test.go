@@ -172,3 +172,28 @@ func TestNumbersUsedUp(t *testing.T) {
 		}
 	}
 }
+
+// TestVPCsUsedUp: as many VPCs as a program can number, and no more, whether an
+// interface or a group brings them.
+func TestVPCsUsedUp(t *testing.T) {
+	for name, put := range map[string]func(id sg.VPCID) policy.Change{
+		"interfaces": func(id sg.VPCID) policy.Change {
+			return policy.PutInterface{Interface: &sg.Interface{ID: sg.InterfaceID("x" + id), VPC: id}}
+		},
+		"groups": func(id sg.VPCID) policy.Change {
+			return policy.PutGroup{Group: &sg.Group{ID: sg.GroupID("x" + id), Name: string("x" + id), VPC: id}}
+		},
+	} {
+		var c Compiler
+		m, err := c.Reset(spread(t, 2))
+		require.NoError(t, err)
+		for i := range maxVPCs - 4 { // of other interfaces
+			c.state.vpcs[sg.VPCID(fmt.Sprint("other", i))] = &vpc{}
+		}
+		_, err = c.Apply(policy.Batch{Changes: []policy.Change{put("a"), put("b"), put("c")}})
+		require.ErrorIs(t, err, sg.ErrQuota, name)
+		require.Same(t, m, c.Matcher())
+		_, err = c.Apply(policy.Batch{Changes: []policy.Change{put("a"), put("b"), put("v0"), put("other7")}})
+		require.NoError(t, err, name)
+	}
+}

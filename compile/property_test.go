@@ -330,7 +330,7 @@ var directions = []sg.Direction{sg.Ingress, sg.Egress}
 //   - a delta says what changed.
 func TestMatcherIsEval(t *testing.T) {
 	questions := flows()
-	rapid.Check(t, func(t *rapid.T) {
+	often(t, 2, func(t *rapid.T) {
 		start, err := policy.New(drawProfile(t))
 		require.NoError(t, err)
 		if rapid.Bool().Draw(t, "start") {
@@ -420,7 +420,7 @@ func checkBatch(t *rapid.T, m *compile.Matcher, index uint32, d sg.Direction, fl
 // comes to the same as compiling everything: verdicts, and what is kept.
 func TestRuleEdits(t *testing.T) {
 	questions := flows()
-	rapid.Check(t, func(t *rapid.T) {
+	often(t, 2, func(t *rapid.T) {
 		s := drawStart(t)
 		grow := func(next *policy.Snapshot, _ []policy.Change, err error) {
 			if err == nil {
@@ -613,4 +613,12 @@ func TestEditBesideSet(t *testing.T) {
 	require.Equal(t, contents(fresh.Program()), contents(m.Program()))
 	i, _ := m.Interface("i1")
 	require.Equal(t, sg.Accept, m.Match(i.Index, sg.Ingress, ir.Flow{Remote: netip.MustParseAddr("fd00::1"), Protocol: 6, Port: 1}).Action)
+}
+
+// often checks a property in n times as many cases as rapid does by itself, which
+// is 20 of a short run and 100 of a long one.
+func often(t *testing.T, n int, property func(*rapid.T)) {
+	for range n {
+		rapid.Check(t, property)
+	}
 }

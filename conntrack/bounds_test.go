@@ -221,6 +221,32 @@ func TestAdopt(t *testing.T) {
 	require.EqualValues(t, 4, tb.Stats().Adopted)
 }
 
+// TestAdoptNoRoom: who finds no room takes nothing of what Adopt allows, and gives
+// nothing back that it has not taken.
+func TestAdoptNoRoom(t *testing.T) {
+	tb := NewTable(Options{MaxEntries: 2, Shards: 1, Shares: whole})
+	for i := range 2 {
+		require.True(t, admit(tb, 0, 1, i))
+		require.True(t, complete(tb, 0, 1, i))
+	}
+	adopt := func(i int) error {
+		_, _, ack := synFlow(i)
+		_, err := tb.Commit(0, 1, Remote, ack, 1, 1)
+		return err
+	}
+	tb.Adopt(0, time.Minute, 1)
+	for i := range 5 {
+		require.ErrorIs(t, adopt(10+i), ErrFull)
+		require.False(t, admit(tb, 0, 1, 20+i), "nor is there room for others")
+	}
+	require.Equal(t, 2, tb.Flush(0, 1))
+	require.NoError(t, adopt(10))
+	require.Equal(t, 1, tb.Len())
+	require.NoError(t, adopt(11))
+	require.Equal(t, 1, tb.Len(), "one was allowed")
+	require.Equal(t, uint64(1), tb.Stats().Adopted)
+}
+
 // TestHashFlood is RES-05, by counting what a search looks at: tuples that an
 // attacker chose against the index, without its secret, cost no more than random
 // ones.
@@ -275,6 +301,40 @@ func TestHashFlood(t *testing.T) {
 	t.Logf("lines and entries looked at: random p99 %d, most %d; chosen p99 %d, most %d", p99, most, q99, worst)
 	require.LessOrEqual(t, q99, 2*p99)
 	require.LessOrEqual(t, worst, 2*most)
+}
+
+// TestEvictionIsFair: of connections that are alike, those go as often as there are
+// of them, whatever their protocol.
+func TestEvictionIsFair(t *testing.T) {
+	for _, tcp := range []int{100, 500, 900} {
+		gone := map[uint8]int{}
+		tb := NewTable(Options{MaxEntries: 1000, Shards: 1, Shares: whole, OnEnd: func(e *Entry, why End) {
+			require.Equal(t, EndEvicted, why)
+			gone[e.Orig.Proto]++
+		}})
+		for i := range 1000 {
+			if i < tcp {
+				require.True(t, admit(tb, 0, 1, i))
+				continue
+			}
+			out, _ := flow(i)
+			_, err := tb.Commit(0, 1, Local, out, 1, 1)
+			require.NoError(t, err)
+		}
+		for i := range 400 { // what goes is replaced by its like
+			before := gone[packet.ProtoTCP]
+			out, _ := flow(10_000 + i)
+			c, err := tb.Commit(0, 1, Local, out, 1, 1)
+			require.NoError(t, err)
+			if gone[packet.ProtoTCP] != before {
+				tb.onEnd = nil
+				require.True(t, tb.Delete(0, c))
+				tb.onEnd = func(e *Entry, _ End) { gone[e.Orig.Proto]++ }
+				require.True(t, admit(tb, 0, 1, 10_000+i))
+			}
+		}
+		require.InDelta(t, 400*tcp/1000, gone[packet.ProtoTCP], 80, "%d of 1000", tcp)
+	}
 }
 
 // TestChance: where eviction looks is chosen anew every time, in each shard and

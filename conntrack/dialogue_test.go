@@ -173,7 +173,7 @@ func (d *dialogue) wait() {
 // TestDialogue compares a connection of TCP with the model, segment by segment,
 // with numbers on the edges of its windows.
 func TestDialogue(t *testing.T) {
-	for range 25 { // of a short run's 20 cases or a long one's 100
+	for range 60 { // of a short run's 20 cases or a long one's 100
 		rapid.Check(t, func(rt *rapid.T) {
 			d := newDialogue(rt)
 			action := func(f func()) func(*rapid.T) {

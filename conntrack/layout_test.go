@@ -85,6 +85,91 @@ func TestPacked(t *testing.T) {
 	})
 }
 
+// TestQuick: the short form is for whole packets of TCP and UDP.
+func TestQuick(t *testing.T) {
+	for proto := range 256 {
+		for _, family := range []uint8{0, 4, 5, 6, 7} {
+			for _, fragment := range []bool{false, true} {
+				p := &packet.Packet{Tuple: Tuple{Proto: uint8(proto), Family: family}, Fragment: fragment}
+				want := (proto == 6 || proto == 17) && (family == 4 || family == 6) && !fragment
+				require.Equal(t, want, quick(p), "%d, %d, %v", proto, family, fragment)
+			}
+		}
+	}
+}
+
+// TestShortForm: the short form takes an acknowledgement of an established
+// connection that both ends have acknowledged, if its numbers fit, at every edge of
+// the windows, and then does what the long one does; it does nothing otherwise.
+func TestShortForm(t *testing.T) {
+	check := func(rt *rapid.T) {
+		u32 := rapid.SampledFrom([]uint32{0, 1, 77, 1000, 65_999, 66_000, 66_001, 1 << 20})
+		c := tcpConn{status: StatusEstablished, flags: flagSeenReply | flagAssured}
+		for d := range c.of {
+			base := rapid.SampledFrom([]uint32{0, 5, 1 << 30, 1<<32 - 5, 1<<32 - 70_000}).Draw(rt, "base")
+			c.of[d] = endpoint{end: base, maxEnd: base + u32.Draw(rt, "room"), maxWin: max(1, u32.Draw(rt, "window")), maxAck: rapid.SampledFrom([]uint32{0, 3}).Draw(rt, "acked")}
+			c.opts[d] = options(rapid.SampledFrom([]uint8{0, 1, 7, 14}).Draw(rt, "scale"))
+			if rapid.Bool().Draw(rt, "SACK") {
+				c.opts[d] |= optSACK
+			}
+			if rapid.Bool().Draw(rt, "acked before") {
+				c.opts[d] |= optAcked
+				c.of[d].maxAck = c.of[1-d].end // corrected below for d 0
+			}
+		}
+		c.of[0].maxAck = c.of[1].end
+		syn := tcp(outside+":1", inside+":443", "S")
+		table := NewTable(Options{MaxEntries: 16, Shards: 1, MaxFragments: 1})
+		conn, err := table.Commit(1, 0, Remote, syn, 1, 1)
+		if err != nil {
+			rt.Fatal(err)
+		}
+		s := &table.shards[0]
+		e := s.atTCP(conn.ref.id)
+		e.flags, e.packets = c.flags, [2]uint32{5, 6}
+		e.store(&c)
+		d := Dir(rapid.IntRange(0, 1).Draw(rt, "dir"))
+		snd, rcv := c.of[d], c.of[1-d]
+		p := &packet.Packet{Tuple: syn.Tuple, Flags: packet.ACK, Window: rapid.SampledFrom([]uint16{0, 1, 1000, 65535}).Draw(rt, "window")}
+		off := rapid.SampledFrom([]uint32{0, 0, 1, 2, 1<<32 - 1, 1<<32 - 2})
+		p.Seq = off.Draw(rt, "seq off") + rapid.SampledFrom([]uint32{snd.end, snd.maxEnd, snd.end - rcv.maxWin}).Draw(rt, "seq")
+		p.Ack = off.Draw(rt, "ack off") + rapid.SampledFrom([]uint32{rcv.end, rcv.end - max(snd.maxWin, 66_000)}).Draw(rt, "ack")
+		p.SACK = p.Ack + rapid.SampledFrom([]uint32{0, 0, 1, 10}).Draw(rt, "sack")
+		p.Data = rapid.SampledFrom([]uint32{0, 0, 1, 1000}).Draw(rt, "data")
+		if d == Reply {
+			p.Tuple = reverse(syn.Tuple)
+		}
+		want := c
+		fits := want.window.meet(StatusEstablished, d, p) == fitInside && c.opts[d]&optAcked != 0 && p.SACK == p.Ack
+		before := *e
+		l, h := Lane{table: table, from: Side(d), any: true}, head{}
+		got := h.of(&l, p) && h.may&mayFollow != 0
+		if got {
+			w, _, _, _ := l.follow(table.clock.now.Load(), &h, s, conn.ref.id)
+			got = w != 0
+		}
+		switch {
+		case got != fits:
+			rt.Fatalf("taken: %v; it fits: %v", got, fits)
+		case !got:
+			if *e != before {
+				rt.Fatalf("%+v, was %+v", *e, before)
+			}
+		default:
+			want.window.note(d, segAck, p)
+			want.lastAck = 0 // which an entry does not keep
+			var is tcpConn
+			e.load(&is)
+			if is.lastAck = 0; is != want {
+				rt.Fatalf("%+v, want %+v", is, want)
+			}
+		}
+	}
+	for range 50 {
+		rapid.Check(t, check)
+	}
+}
+
 // TestBatch: a batch says what its packets say one after the other.
 func TestBatch(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
@@ -153,6 +238,31 @@ func TestCountsSpill(t *testing.T) {
 	_, _ = tb.Commit(0, 0, Local, out, 1, 1)
 	for e := range tb.All(0) {
 		require.Equal(t, [2]uint64{1, 0}, e.Packets, "the slot's next has its own")
+	}
+}
+
+// TestCountsOfAll: counters of any protocol are exact where those of an entry end,
+// and what an entry can hold by itself costs nothing else.
+func TestCountsOfAll(t *testing.T) {
+	for _, proto := range []uint8{packet.ProtoUDP, packet.ProtoICMP, packet.ProtoSCTP, 47} {
+		for _, size := range []uint32{0, 1, 100, 1<<32 - 1} {
+			tb := NewTable(Options{MaxEntries: 16, Shards: 1, MaxFragments: 1})
+			out, in := flow(1)
+			out.Tuple.SrcPort, out.Tuple.DstPort, out.Tuple.Proto, out.ICMPType, out.Length = 0, 0, proto, icmpEcho, size
+			*in = *out
+			in.Tuple, in.ICMPType = reverse(out.Tuple), icmpEchoReply
+			_, err := tb.Commit(0, 0, Local, out, 1, 1)
+			require.NoError(t, err)
+			for n := uint64(1); n < 5; n++ {
+				require.Equal(t, Established, tb.Track(0, 0, Remote, in).State)
+				require.Equal(t, Established, tb.Track(0, 0, Local, out).State)
+				for e := range tb.All(0) {
+					require.Equal(t, [2]uint64{n + 1, n}, e.Packets)
+					require.Equal(t, [2]uint64{(n + 1) * uint64(size), n * uint64(size)}, e.Bytes)
+				}
+				require.Equal(t, size > 100, len(tb.shards[0].spill.m) > 0)
+			}
+		}
 	}
 }
 

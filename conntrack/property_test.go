@@ -481,7 +481,11 @@ func propertySequence(rt *rapid.T) {
 }
 
 // TestSequence compares the table with the model over random sequences.
-func TestSequence(t *testing.T) { rapid.Check(t, propertySequence) }
+func TestSequence(t *testing.T) {
+	for range 10 { // of a short run's 20 cases or a long one's 100
+		rapid.Check(t, propertySequence)
+	}
+}
 
 // FuzzSequence is TestSequence, driven by the fuzzer's bytes.
 func FuzzSequence(f *testing.F) { f.Fuzz(rapid.MakeFuzz(propertySequence)) }

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"example.com/secgroup/conntrack/packet"
 )
 
 // Zones are numbers of 32 bits, also where an int has no more.
@@ -136,4 +138,33 @@ func TestAdoptElsewhere(t *testing.T) {
 	require.Zero(t, tb.adopt.left.Load())
 	require.Equal(t, uint64(1), tb.Stats().EarlyDrop)
 	audit(t, tb)
+}
+
+// A Conn of another table, with more shards or more slots, names nothing here.
+func TestForeignConn(t *testing.T) {
+	small := NewTable(Options{MaxEntries: 100, Shards: 1})
+	out, _ := flow(1)
+	mine, err := small.Commit(0, 1, Local, out, 7, 1)
+	require.NoError(t, err)
+	large := NewTable(Options{MaxEntries: 1000, Shards: 4})
+	shards := map[uint32]bool{}
+	for i := range 600 {
+		p, _ := flow(i)
+		if i%2 == 0 {
+			p.Tuple.Proto = packet.ProtoTCP
+			p.Flags = packet.SYN
+		}
+		c, err := large.Commit(0, 1, Local, p, 1, 1)
+		require.NoError(t, err)
+		shards[c.ref.shard] = true
+		if c.ref == mine.ref {
+			continue // the slot and the generation are the same
+		}
+		require.False(t, small.Delete(0, c))
+		_, ok := small.Remark(c, 9, 9)
+		require.False(t, ok)
+	}
+	require.Len(t, shards, 4)
+	require.Equal(t, Mark(7), small.Track(0, 1, Local, out).Mark)
+	require.True(t, small.Delete(0, mine))
 }

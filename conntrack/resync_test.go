@@ -103,3 +103,61 @@ func TestHeldSyn(t *testing.T) {
 		require.Equal(t, verdict, g.out(seg(client, server, "A", 927362238, 4294965035, 0, 8192)))
 	}
 }
+
+// TestGivenUp: a server that still has an old connection answers the attempt by
+// an ACK, and the opener's RST that answers this one, and no other, ends it.
+func TestGivenUp(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		rst  *packet.Packet
+		want string
+	}{
+		{"as RFC 9293 says", seg(client, server, "R", 70_000_077, 0, 0, 0), "A"},
+		{"beside it", seg(client, server, "R", 70_000_078, 0, 0, 0), "D"},
+		{"before it", seg(client, server, "R", 70_000_076, 0, 0, 0), "D"},
+		{"with an acknowledgement", seg(client, server, "RA", 9, 5000, 0, 0), "A"},
+		{"with another", seg(client, server, "RA", 70_000_076, 5001, 0, 0), "D"},
+	} {
+		for _, answered := range []bool{true, false} {
+			g := newGate()
+			require.Equal(t, "A", g.out(seg(client, server, "S", 1000, 0, 0, 100)))
+			want, status := c.want, map[string]Status{"A": StatusClose, "D": StatusSynSent}[c.want]
+			if answered {
+				require.Equal(t, "A", g.in(seg(server, client, "A", 5000, 70_000_077, 0, 100)))
+			} else {
+				want, status = "D", StatusSynSent
+			}
+			require.Equal(t, want, g.out(c.rst), "%s, %v", c.name, answered)
+			require.Equal(t, status, g.status(), "%s, %v", c.name, answered)
+		}
+	}
+}
+
+// TestResyncOptions: a connection that begins again takes the options of the SYN
+// that was let through and of its answer, and nothing of those before: TCP-25.
+func TestResyncOptions(t *testing.T) {
+	const no = 15 // does not offer scaling
+	for _, before := range []uint8{no, 3} {
+		for _, c := range []struct{ syn, answer, up, down uint8 }{{no, no, 0, 0}, {7, 5, 7, 5}, {7, no, 0, 0}, {no, 5, 0, 0}, {0, 5, 0, 5}} {
+			scale := func(p *packet.Packet, shift uint8) *packet.Packet {
+				p.HasScale, p.Scale = shift != no, shift%no
+				return p
+			}
+			g := newGate()
+			require.Equal(t, "A", g.out(scale(seg(client, server, "S", 1000, 0, 0, 100), before)))
+			require.Equal(t, "A", g.in(scale(seg(server, client, "SA", 5000, 1001, 0, 100), before)))
+			require.Equal(t, "A", g.out(seg(client, server, "A", 1001, 5001, 0, 100)))
+			require.Equal(t, "A", g.out(scale(seg(client, server, "S", 3_000_000, 0, 0, 100), c.syn)))
+			require.Equal(t, "A", g.in(scale(seg(server, client, "SA", 9_000_000, 3_000_001, 0, 100), c.answer)))
+			require.Equal(t, "A", g.out(seg(client, server, "A", 3_000_001, 9_000_001, 0, 100)))
+			require.Equal(t, "A", g.in(seg(server, client, "A", 9_000_001, 3_000_001, 0, 100)))
+			require.Equal(t, StatusEstablished, g.status())
+			// How far each may send is what the other's window says, scaled.
+			up, down := uint32(100)<<c.down, uint32(100)<<c.up
+			require.Equal(t, "D", g.out(seg(client, server, "A", 3_000_001+2*up+1, 9_000_001, 0, 100)), "%+v", c)
+			require.Equal(t, "A", g.out(seg(client, server, "A", 3_000_001+up-1, 9_000_001, 1, 100)), "%+v", c)
+			require.Equal(t, "D", g.in(seg(server, client, "A", 9_000_001+2*down+1, 3_000_001+up, 0, 100)), "%+v", c)
+			require.Equal(t, "A", g.in(seg(server, client, "A", 9_000_001+down-1, 3_000_001+up, 1, 100)), "%+v", c)
+		}
+	}
+}

@@ -7,6 +7,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
+
+	"example.com/secgroup/conntrack/packet"
 )
 
 // TestSweepKeepsUp: as many slots as a table has entries are enough to free all
@@ -84,4 +86,22 @@ func TestFirstDue(t *testing.T) {
 			rt.Fatalf("%d, want %d", got, want)
 		}
 	})
+}
+
+// TestSweepShorter: where the idle time becomes shorter by a packet, Sweep knows.
+func TestSweepShorter(t *testing.T) {
+	for _, proto := range []uint8{packet.ProtoUDP, packet.ProtoTCP} {
+		tb := NewTable(Options{MaxEntries: 64, Shards: 1, MaxFragments: 1, Timeouts: Timeouts{UDP: time.Hour, UDPStream: 10 * time.Second, TCPSynRecv: time.Hour, TCPEstablished: 10 * time.Second}})
+		if proto == packet.ProtoUDP {
+			out, in := flow(1)
+			_, err := tb.Commit(0, 1, Local, out, 1, 1)
+			require.NoError(t, err)
+			require.Equal(t, Established, tb.Track(second, 1, Remote, in).State)
+		} else {
+			require.True(t, admit(tb, 0, 1, 1))
+			require.True(t, complete(tb, second, 1, 1))
+		}
+		require.Zero(t, tb.Sweep(11*second-tick, 10))
+		require.Equal(t, 1, tb.Sweep(11*second+tick, 10))
+	}
 }

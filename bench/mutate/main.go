@@ -46,7 +46,7 @@ func main() {
 	flag.Uint64Var(&o.seed, "seed", 1, "which of them")
 	flag.DurationVar(&o.limit, "limit", 0, "how long the tests of one package may take; 0 is ten seconds and five times what they take without a mutant")
 	flag.StringVar(&o.tests, "tests", "", "further packages whose tests judge the mutants, separated by commas")
-	flag.StringVar(&o.at, "at", "", "only the mutants whose description begins so, such as conntrack/tcp.go:80:")
+	flag.StringVar(&o.at, "at", "", "only the mutants at these places, separated by commas: conntrack/tcp.go:80:3,conntrack/icmp.go:94")
 	flag.Float64Var(&o.want, "want", 0, "fail if less than this share is killed (0 to 1)")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
@@ -96,7 +96,10 @@ func run(ctx context.Context, w io.Writer, o options, packages []string) error {
 	}
 	rand.New(rand.NewPCG(o.seed, 0)).Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
 	if o.at != "" {
-		all = slices.DeleteFunc(all, func(m mutant) bool { return !strings.HasPrefix(m.String(), o.at) })
+		places := strings.Split(o.at, ",")
+		all = slices.DeleteFunc(all, func(m mutant) bool {
+			return !slices.ContainsFunc(places, func(at string) bool { return strings.HasPrefix(m.String(), at+":") })
+		})
 	}
 	t, err := judge(ctx, w, o, all)
 	fmt.Fprintf(w, "mutants: %s\n", t)

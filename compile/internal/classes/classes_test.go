@@ -32,7 +32,7 @@ func TestModel(t *testing.T) {
 		return netip.PrefixFrom(netip.AddrFrom4(a), bits).Masked()
 	})
 	type member = pair
-	rapid.Check(t, func(t *rapid.T) {
+	often(t, 3, func(t *rapid.T) {
 		regs := [2]*Registry{{}, {}}
 		spaces := [2]*Space{NewSpace(sg.IPv4, regs[0]), NewSpace(sg.IPv6, regs[1])}
 		in := func(a netip.Addr) int {
@@ -316,5 +316,13 @@ func TestManySelectors(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// often checks a property in n times as many cases as rapid does by itself, which
+// is 20 of a short run and 100 of a long one.
+func often(t *testing.T, n int, property func(*rapid.T)) {
+	for range n {
+		rapid.Check(t, property)
 	}
 }

@@ -15,7 +15,7 @@ import (
 // boundary, however the lists of the rules were merged.
 func TestLinear(t *testing.T) {
 	protocols := []sg.Protocol{sg.AnyProtocol, sg.TCP, sg.UDP, sg.ICMP, sg.SCTP, 47, 255}
-	rapid.Check(t, func(t *rapid.T) {
+	often(t, 10, func(t *rapid.T) {
 		var rules []ir.Rule
 		order := Order{0}
 		lists := [][]Piece{{}}
@@ -154,5 +154,13 @@ func TestKeys(t *testing.T) {
 			low = 1 << 24
 		}
 		require.Equal(t, uint32(p)<<16|low, Key(&f), p)
+	}
+}
+
+// often checks a property in n times as many cases as rapid does by itself, which
+// is 20 of a short run and 100 of a long one.
+func often(t *testing.T, n int, property func(*rapid.T)) {
+	for range n {
+		rapid.Check(t, property)
 	}
 }

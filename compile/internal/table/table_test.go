@@ -10,7 +10,7 @@ import (
 
 // TestModel: the table equals a map, and published tables never change.
 func TestModel(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
+	often(t, 5, func(t *rapid.T) {
 		type published struct {
 			t    Table
 			want map[uint32]uint32
@@ -19,7 +19,7 @@ func TestModel(t *testing.T) {
 		model := map[uint32]uint32{}
 		var old []published
 		// The last is the inverse of the factor of the hash: all keys crowd.
-		spread := rapid.SampledFrom([]uint32{1, 1<<20 + 1, 0x9E3779B1, 0x144CBC89}).Draw(t, "spread")
+		spread := rapid.SampledFrom([]uint32{1, 1<<20 + 1, 0x9E3779B1, 0x0E8B2F51}).Draw(t, "spread")
 		draw := func(n uint32) uint32 {
 			k := n * spread
 			if spread == 1 && n%2 == 1 {
@@ -158,6 +158,51 @@ func TestLoadForm(t *testing.T) {
 	}
 }
 
+// TestCrowd: keys whose hashes lie all in one place are found, in a table of a
+// bounded size, and keys beside them too.
+func TestCrowd(t *testing.T) {
+	const inverse = 0x0E8B2F51 // of the factor of the hash
+	for _, n := range []uint32{1, 31, 32, 33, 63, 64, 65, 200, 400} {
+		for _, top := range []uint32{0, 1 << 31, 0xfffff000} { // where they lie
+			var e Editor
+			e.Load(nil)
+			for i := range n {
+				if k := (top + i) * inverse; k != 0 {
+					e.Set(k, i+1)
+				}
+				e.Set(i*7919*4096+5, i+7)
+			}
+			audit(t, &e)
+			places := 0
+			for _, p := range e.t.pages {
+				places += len(p)
+			}
+			require.LessOrEqual(t, places, 64*int(n)+64, "%d", n)
+			for i := range n {
+				if k := (top + i) * inverse; k != 0 {
+					require.Equal(t, i+1, e.Get(k), "%d of %d", i, n)
+				}
+				require.Equal(t, i+7, e.Get(i*7919*4096+5))
+			}
+			if n != 65 {
+				continue
+			}
+			for i := range 40 * n { // so many that the crowd is few among them
+				e.Set(half|(i+1)*104729, i+3)
+			}
+			audit(t, &e)
+			for i := range n {
+				if k := (top + i) * inverse; k != 0 {
+					require.Equal(t, i+1, e.Get(k), "%d of %d", i, n)
+				}
+			}
+			for i := range 40 * n {
+				require.Equal(t, i+3, e.Get(half|(i+1)*104729))
+			}
+		}
+	}
+}
+
 // TestGrow: a table that grows key by key takes at most eight places for each, and
 // a few beside; one that lies in an array stays in one, and far keys do not.
 func TestGrow(t *testing.T) {
@@ -205,5 +250,13 @@ func TestGrow(t *testing.T) {
 			require.Equal(t, i, e.Get(key(i)))
 		}
 		audit(t, &e)
+	}
+}
+
+// often checks a property in n times as many cases as rapid does by itself, which
+// is 20 of a short run and 100 of a long one.
+func often(t *testing.T, n int, property func(*rapid.T)) {
+	for range n {
+		rapid.Check(t, property)
 	}
 }

@@ -147,9 +147,13 @@ func tracking() []sysctl {
 		{"net/netfilter/nf_conntrack_tcp_be_liberal", "0", false},
 		{"net/netfilter/nf_conntrack_checksum", "1", false},
 	}
-	// On a busy machine ten seconds, or half a minute, are soon over.
-	for _, of := range []string{"udp_timeout", "icmp_timeout", "icmpv6_timeout", "tcp_timeout_close", "tcp_timeout_last_ack"} {
-		out = append(out, sysctl{"net/netfilter/nf_conntrack_" + of, "3600", false})
+	// On a busy machine three seconds, or half a minute, are soon over.
+	for _, of := range []string{
+		"udp_timeout", "icmp_timeout", "icmpv6_timeout", "tcp_timeout_close", "tcp_timeout_last_ack",
+		"sctp_timeout_closed", "sctp_timeout_cookie_wait", "sctp_timeout_cookie_echoed",
+		"sctp_timeout_shutdown_sent", "sctp_timeout_shutdown_recd", "sctp_timeout_shutdown_ack_sent",
+	} {
+		out = append(out, sysctl{"net/netfilter/nf_conntrack_" + of, "3600", strings.HasPrefix(of, "sctp")}) // a kernel may lack SCTP
 	}
 	return out
 }
