@@ -237,24 +237,10 @@ func (s *shard) is(e *entry, w uint32, z Zone, from Side, p *packet.Packet) bool
 	return l.zone == z && l.family() == p.Tuple.Family && l.addr == *addr
 }
 
-// quick reports whether the short form may know p: a whole packet of TCP or UDP,
-// in IPv4 or IPv6.
-func quick(p *packet.Packet) bool {
-	return (p.Tuple.Proto == packet.ProtoTCP || p.Tuple.Proto == packet.ProtoUDP) && !p.Fragment && p.Tuple.Family&^2 == 4
-}
-
 // ends returns the addresses and ports of p, remote first.
 func ends(from Side, p *packet.Packet) (remote, local *[16]byte, ports uint32) {
 	if from == Remote {
 		return &p.Tuple.Src, &p.Tuple.Dst, uint32(p.Tuple.SrcPort)<<16 | uint32(p.Tuple.DstPort)
 	}
 	return &p.Tuple.Dst, &p.Tuple.Src, uint32(p.Tuple.DstPort)<<16 | uint32(p.Tuple.SrcPort)
-}
-
-// quickHash is secret.hash of the key of a quick packet.
-func (t *Table) quickHash(z Zone, from Side, p *packet.Packet) uint64 {
-	le := binary.LittleEndian
-	remote, local, ports := ends(from, p)
-	return t.secret.words(le.Uint64(remote[:8]), le.Uint64(remote[8:]), le.Uint64(local[:8]), le.Uint64(local[8:]),
-		uint64(z)<<32|uint64(ports), uint64(p.Tuple.Proto)|uint64(p.Tuple.Family)<<8)
 }

@@ -29,7 +29,9 @@ func (t *Table) CommitTo(now Time, z Zone, from Side, p *packet.Packet, m Mark, 
 	if quick(p) {
 		at := t.clock.at(now)
 		if c.ref.gen == 0 {
-			if t.begin(at, z, from, p, t.quickHash(z, from, p), m, epoch, c) {
+			l, h := Lane{table: t, zone: z, from: from}, head{}
+			h.of(&l, p)
+			if t.begin(at, z, from, p, h.hash, m, epoch, c) {
 				return nil
 			}
 		} else if t.again(at, z, from, p, c) {

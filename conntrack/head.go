@@ -125,10 +125,15 @@ func (l *Lane) turn(h *head) {
 	h.hash = l.table.secret.words(h.rh, h.rl, h.lh, h.ll, uint64(l.zone)<<32|uint64(h.ports), uint64(h.kind))
 }
 
-// of makes h the head of p, and reports false if it is neither whole TCP nor
-// whole UDP in IPv4 or IPv6.
+// quick reports whether the short form may know p: a whole packet of TCP or UDP,
+// in IPv4 or IPv6.
+func quick(p *packet.Packet) bool {
+	return (p.Tuple.Proto == packet.ProtoTCP || p.Tuple.Proto == packet.ProtoUDP) && !p.Fragment && p.Tuple.Family&^2 == 4
+}
+
+// of makes h the head of p, and reports false if p is not quick.
 func (h *head) of(l *Lane, p *packet.Packet) bool {
-	if p.Tuple.Proto != packet.ProtoTCP && p.Tuple.Proto != packet.ProtoUDP || p.Fragment || p.Tuple.Family&^2 != 4 {
+	if !quick(p) {
 		return false
 	}
 	le, src, dst := binary.LittleEndian, &p.Tuple.Src, &p.Tuple.Dst

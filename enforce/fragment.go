@@ -56,6 +56,14 @@ func (p *Port) keep(h *hold, st *portState, now conntrack.Time, d sg.Direction, 
 	return got, mark, false
 }
 
+// waiting returns what keeps fragments back, or nil if none waits there.
+func (p *Port) waiting() *hold {
+	if h := p.held.Load(); h != nil && h.waiting.Load() != 0 {
+		return h
+	}
+	return nil
+}
+
 // reserveFirst makes room for the datagram of a first fragment, those that are
 // kept of it included. It is false if the fragment must be dropped whatever the
 // verdict is: its datagram contradicts itself, was refused before, or there is
@@ -65,8 +73,8 @@ func (p *Port) reserveFirst(st *portState, now conntrack.Time, d sg.Direction, p
 	if !t.ReserveFragment(now, st.frags, side(d), pkt, b) {
 		return false
 	}
-	h := p.held.Load()
-	if h == nil || h.waiting.Load() == 0 {
+	h := p.waiting()
+	if h == nil {
 		return true
 	}
 	h.mu.Lock()
@@ -92,8 +100,8 @@ func (p *Port) commitFirst(st *portState, now conntrack.Time, d sg.Direction, pk
 		mark = conntrack.Mark(v.Rule)
 	}
 	ok := p.engine.table.CommitFragment(now, st.frags, side(d), pkt, b, accept, mark) == conntrack.FragAccept
-	h := p.held.Load()
-	if h == nil || !ok || h.waiting.Load() == 0 {
+	h := p.waiting()
+	if h == nil || !ok {
 		return ok
 	}
 	h.mu.Lock()
@@ -116,8 +124,8 @@ func (p *Port) commitFirst(st *portState, now conntrack.Time, d sg.Direction, pk
 // settle releases what is kept of the datagram of a first fragment whose verdict
 // is final, or drops it.
 func (p *Port) settle(st *portState, now conntrack.Time, d sg.Direction, pkt *packet.Packet, v ir.Verdict) {
-	h := p.held.Load()
-	if h == nil || h.waiting.Load() == 0 {
+	h := p.waiting()
+	if h == nil {
 		return
 	}
 	h.mu.Lock()
