@@ -32,6 +32,11 @@ type modelSeg struct {
 // near returns the number that wraps to x and lies next to ref.
 func near(x uint32, ref int64) int64 { return ref + int64(int32(x-uint32(ref))) }
 
+// reaches reports whether x is at limit or behind it, as its receiver sees it:
+// of numbers on a circle, those up to half of it ahead (RFC 1982). With windows
+// of 2^30 that may be other than what lies next to what was said last.
+func reaches(x, limit int64) bool { return near(uint32(x), limit) >= limit }
+
 // seg reads p as sent in direction d.
 func (h *modelTCP) seg(d Dir, p *packet.Packet) modelSeg {
 	has := func(f uint8) bool { return p.Flags&f != 0 }
@@ -93,16 +98,16 @@ func (h *modelTCP) judge(s modelSeg, st Status) (fit string, numbers [2]modelEnd
 	if s.rst && s.rawSeq == 0 && st == StatusSynSent {
 		s.seq, s.end = me.said, me.said
 	}
-	recent := !it.opened || s.end >= me.said-it.window
-	timely := s.sacks >= it.said-max(me.window, 66000)
-	if s.seq > me.may {
-		if recent && it.opened && timely && s.end-me.may+1 <= it.window && s.sacks <= it.said {
+	recent := !it.opened || reaches(s.end, me.said-it.window)
+	timely := reaches(s.sacks, it.said-max(me.window, 66000))
+	if reaches(s.seq, me.may+1) {
+		if recent && it.opened && timely && int64(uint32(s.end-me.may+1)) <= it.window && !reaches(s.sacks, it.said+1) {
 			me.said = s.end
 			return "over", n
 		}
 		return "out", n
 	}
-	if s.sacks > it.said {
+	if reaches(s.sacks, it.said+1) {
 		return "out", n
 	}
 	if !recent || !timely {

@@ -161,3 +161,20 @@ func TestResyncOptions(t *testing.T) {
 		}
 	}
 }
+
+// TestHalfCircle: numbers are compared as on a circle (RFC 1982, TCP-14). Where
+// windows of 2^30 let an end send up to nearly 2^31 more than what lies far
+// behind it, that lies ahead of all that it may send, and is refused as such.
+func TestHalfCircle(t *testing.T) {
+	const first, most = 1<<31 + 1, 65535 << 14
+	g := newGate()
+	syn, synAck := seg(client, server, "S", first-1, 0, 0, 0), seg(server, client, "SA", 1, first, 0, 0)
+	syn.HasScale, syn.Scale, synAck.HasScale, synAck.Scale = true, 7, true, 14
+	require.Equal(t, "A", g.out(syn))
+	require.Equal(t, "A", g.in(synAck))
+	require.Equal(t, "A", g.in(seg(server, client, "A", 2, first, 0, 65535)))
+	require.Equal(t, "A", g.out(seg(client, server, "A", first+most, 2, 0, 0)))
+	require.Equal(t, "A", g.in(seg(server, client, "A", 2, first+most, 1, 65535)))
+	require.Equal(t, "A", g.out(seg(client, server, "A", first+2*most+1-1<<31, 3, 0, 0)), "behind")
+	require.Equal(t, "D", g.out(seg(client, server, "A", first+2*most-1<<31, 3, 0, 0)), "half the circle away, and so ahead")
+}

@@ -171,6 +171,28 @@ func total(m map[string]int) (n int) {
 // TestTCP walks random connections through the engine and the kernel.
 func TestTCP(t *testing.T) { walk(newDuel(t), *walks) }
 
+// TestTCPCircle: the numbers of TCP are a circle for the kernel as for us: with
+// windows of 2^30, what lies far enough behind lies ahead, and is refused as
+// such (see TestHalfCircle in package conntrack).
+func TestTCPCircle(t *testing.T) {
+	const first, most = 1<<31 + 1, 65535 << 14
+	w := []segment{
+		{flags: syn, seq: first - 1, scale: 7},
+		{from: 1, flags: syn | ack, seq: 1, ack: first, scale: 14},
+		{from: 1, flags: ack, seq: 2, ack: first, win: 65535},
+		{flags: ack, seq: first + most, ack: 2},
+		{from: 1, flags: ack, seq: 2, ack: first + most, win: 65535, data: 1},
+		{flags: ack, seq: first + 2*most + 1 - 1<<31, ack: 3},
+		{flags: ack, seq: first + 2*most - 1<<31, ack: 3},
+	}
+	for i := range w[2:] {
+		w[2+i].scale = -1
+	}
+	v := newDuel(t).fight(w)[0]
+	require.Equal(t, []bool{true, true, true, true, true, true, false}, v.kernel)
+	require.Equal(t, v.kernel, v.engine)
+}
+
 // TestTCPLiberal is TestTCP without window checks on both sides.
 func TestTCPLiberal(t *testing.T) {
 	d := newDuel(t)
