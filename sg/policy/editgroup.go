@@ -51,11 +51,31 @@ func (e *editor) editPlain(h *held, c EditGroup) {
 	}
 	g.Rules = append(g.Rules, c.Add...)
 	done.Add = slices.Clone(c.Add)
+	done.Replace = lasting(done.Replace, func(r sg.Rule) bool { return slices.Contains(h.group().Rules, r) })
 	if slices.Equal(h.group().Rules, g.Rules) {
 		return
 	}
 	e.setGroup(g)
 	e.done = append(e.done, done)
+}
+
+// lasting returns the replacements that count: of those of one rule the last,
+// unless that makes the rule what it was.
+func lasting(replaced []sg.Rule, was func(sg.Rule) bool) []sg.Rule {
+	if len(replaced) < 2 {
+		return replaced // it was no other
+	}
+	last := make(map[sg.RuleID]int, len(replaced))
+	for i := range replaced {
+		last[replaced[i].ID] = i
+	}
+	out := replaced[:0]
+	for i, r := range replaced {
+		if last[r.ID] == i && !was(r) {
+			out = append(out, r)
+		}
+	}
+	return out
 }
 
 // editList edits the list of rules.
@@ -89,6 +109,10 @@ func (e *editor) editList(h *held, c EditGroup) {
 			done.Replace = append(done.Replace, r)
 		}
 	}
+	done.Replace = lasting(done.Replace, func(r sg.Rule) bool {
+		place, ok := h.rules().find(r.ID)
+		return ok && *h.rules().get(place) == r
+	})
 	done.Add = slices.Clone(c.Add)
 	for i := range done.Add {
 		r := done.Add[i]

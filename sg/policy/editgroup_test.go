@@ -235,6 +235,16 @@ func TestEditGroup(t *testing.T) {
 		_, done, err = next.With(policy.EditGroup{ID: "g", Remove: []sg.RuleID{"d"}, Add: []sg.Rule{rule("d", 1)}})
 		require.NoError(t, err)
 		require.Empty(t, done, "it went and came back")
+		b, c, d := rule("b", 5), rule("c", 3), rule("d", 1)
+		_, done, err = next.With(policy.EditGroup{ID: "g", Replace: []sg.Rule{rule("b", 9), b}})
+		require.NoError(t, err)
+		require.Empty(t, done, "it changed and changed back")
+		_, done, err = next.With(policy.EditGroup{ID: "g", Remove: []sg.RuleID{"d"}, Replace: []sg.Rule{rule("b", 9), rule("c", 8), b, c}, Add: []sg.Rule{d}})
+		require.NoError(t, err)
+		require.Empty(t, done, "all at once")
+		_, done, err = next.With(policy.EditGroup{ID: "g", Replace: []sg.Rule{rule("b", 9), rule("c", 8), b, rule("c", 7)}})
+		require.NoError(t, err)
+		require.Equal(t, []policy.Change{policy.EditGroup{ID: "g", Replace: []sg.Rule{rule("c", 7)}}}, done)
 
 		for _, c := range []struct {
 			edit policy.EditGroup
