@@ -29,7 +29,7 @@ type Compiler struct {
 // keeps its numbers. On error nothing changes.
 func (c *Compiler) Reset(s *policy.Snapshot) (*Matcher, error) {
 	if s == nil || s.Profile() == nil {
-		return nil, errNoPolicy()
+		return nil, errNoPolicy("a snapshot")
 	}
 	if c.state == nil {
 		rules := 0
@@ -57,7 +57,7 @@ func (c *Compiler) Reset(s *policy.Snapshot) (*Matcher, error) {
 // nothing changes.
 func (c *Compiler) Apply(b policy.Batch) (*Matcher, error) {
 	if c.snapshot == nil {
-		return nil, errNoPolicy()
+		return nil, errNoPolicy("a policy: call Reset with a snapshot first")
 	}
 	next, done, err := c.snapshot.With(b.Changes...)
 	if err != nil {

@@ -14,9 +14,7 @@ import (
 // maxVPCs is the number of VPCs a program can number: ct zones have 16 bits.
 const maxVPCs = 1 << 16
 
-func errNoPolicy() error {
-	return &sg.FieldError{Err: sg.ErrRequired, Detail: "a policy: call Reset with a snapshot first"}
-}
+func errNoPolicy(why string) error { return &sg.FieldError{Err: sg.ErrRequired, Detail: why} }
 
 // touched is what differs between two snapshots, in order of first mention so
 // that equal inputs give equal numbers.

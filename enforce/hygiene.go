@@ -2,6 +2,7 @@ package enforce
 
 import (
 	"encoding/binary"
+	"strconv"
 
 	"example.com/secgroup/compile/ir"
 	"example.com/secgroup/conntrack/packet"
@@ -22,6 +23,19 @@ const (
 	ChecksumsHeader                   // that of the IPv4 header; the others are left open by offload
 	ChecksumsAll                      // TCP, UDP, ICMP, ICMPv6 and SCTP too; see packet.Packet.Checksum
 )
+
+// String is "unknown", "header" or "all".
+func (c Checksums) String() string {
+	switch c {
+	case ChecksumsUnknown:
+		return "unknown"
+	case ChecksumsHeader:
+		return "header"
+	case ChecksumsAll:
+		return "all"
+	}
+	return "checksums " + strconv.Itoa(int(c))
+}
 
 // Hygiene lets packets through to the rules that an Engine refuses otherwise,
 // each with a reason of its own. The zero value refuses them all.

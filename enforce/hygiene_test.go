@@ -2,6 +2,7 @@ package enforce_test
 
 import (
 	"encoding/binary"
+	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
@@ -146,6 +147,10 @@ func TestMartians(t *testing.T) {
 
 // TestChecksums: TCP-06, UDP-02, HDR-05, ICMP-08, UDP-07. A packet whose checksum
 // is wrong changes nothing, if its source vouches for it.
+func TestChecksumsText(t *testing.T) {
+	require.Equal(t, "unknown header all checksums 3", fmt.Sprint(enforce.ChecksumsUnknown, " ", enforce.ChecksumsHeader, " ", enforce.ChecksumsAll, " ", enforce.Checksums(3)))
+}
+
 func TestChecksums(t *testing.T) {
 	client, service := "192.0.2.7:4000", "10.0.0.5:443"
 	flip := func(b []byte, at int) []byte { b = slices.Clone(b); b[at] ^= 1; return b }

@@ -39,7 +39,11 @@ func (e enum[T]) want() string {
 			list = append(list, t.text)
 		}
 	}
-	return "a " + e.what + ": " + strings.Join(list, ", ")
+	article := "a "
+	if strings.ContainsRune("aeiou", rune(e.what[0])) {
+		article = "an "
+	}
+	return article + e.what + ": " + strings.Join(list, ", ")
 }
 
 // format returns the canonical text of v, or "" if v has none.

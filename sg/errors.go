@@ -2,6 +2,7 @@ package sg
 
 import (
 	"cmp"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -20,7 +21,7 @@ var (
 	ErrInUse       = errors.New("in use")
 	ErrQuota       = errors.New("quota exceeded")
 	ErrForbidden   = errors.New("forbidden")
-	ErrUnsupported = errors.New("unsupported by profile")
+	ErrUnsupported = errors.New("unsupported")
 	ErrUnknown     = errors.New("unknown field")
 	ErrConflict    = errors.New("conflict")
 )
@@ -48,19 +49,48 @@ func (e *FieldError) Error() string {
 		b.WriteString(oneLine(e.Path))
 		b.WriteString(": ")
 	}
-	b.WriteString(e.Err.Error())
+	b.WriteString(e.kind())
 	if e.Value != nil {
-		v := fmt.Sprint(e.Value)
-		if len(v) > maxShown {
-			v = strings.ToValidUTF8(v[:maxShown], "") + "…"
-		}
-		fmt.Fprintf(&b, " %q", v)
+		fmt.Fprintf(&b, " %q", e.shown())
 	}
 	if e.Detail != "" {
 		b.WriteString(": ")
 		b.WriteString(oneLine(e.Detail))
 	}
 	return b.String()
+}
+
+// kind is the text of Err; a fault without one is invalid.
+func (e *FieldError) kind() string {
+	if e.Err == nil {
+		return ErrInvalid.Error()
+	}
+	return e.Err.Error()
+}
+
+// shown is the beginning of Value as text.
+func (e *FieldError) shown() string {
+	v := fmt.Sprint(e.Value)
+	if len(v) > maxShown {
+		v = strings.ToValidUTF8(v[:maxShown], "") + "…"
+	}
+	return v
+}
+
+// MarshalJSON writes an object of texts: path, kind (that of Err) and, where
+// there are such, value and detail. They are bounded as in Error.
+func (e *FieldError) MarshalJSON() ([]byte, error) {
+	out := struct {
+		Path   string  `json:"path"`
+		Kind   string  `json:"kind"`
+		Value  *string `json:"value,omitempty"`
+		Detail string  `json:"detail,omitempty"`
+	}{oneLine(e.Path), e.kind(), nil, oneLine(e.Detail)}
+	if e.Value != nil {
+		v := e.shown()
+		out.Value = &v
+	}
+	return json.Marshal(out)
 }
 
 // oneLine cuts the middle out of a long s and replaces what could break a line

@@ -1,6 +1,7 @@
 package sg_test
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -86,6 +87,26 @@ func TestFieldErrorText(t *testing.T) {
 
 // API-04: a path or detail that repeats a hostile id does not blow up a log,
 // and keeps the field's name.
+// A fault that somebody filled in by half is told, too.
+func TestFieldErrorWithoutKind(t *testing.T) {
+	require.Equal(t, `a: invalid "1": b`, (&sg.FieldError{Path: "a", Value: 1, Detail: "b"}).Error())
+	require.Equal(t, "invalid", (&sg.FieldError{}).Error())
+}
+
+func TestErrorsJSON(t *testing.T) {
+	var e sg.Errors
+	e.Add("groups[0].ports", sg.PortRange{First: 9, Last: 8}, sg.ErrInvalid, "the first port is above the last")
+	e.Add("profile", nil, sg.ErrRequired, "")
+	e.Add("x\n", strings.Repeat("é", 64), nil, "")
+	b, err := json.Marshal(e.Err())
+	require.NoError(t, err)
+	require.JSONEq(t, `[
+		{"path": "groups[0].ports", "kind": "invalid", "value": "9-8", "detail": "the first port is above the last"},
+		{"path": "profile", "kind": "required"},
+		{"path": "x\ufffd", "kind": "invalid", "value": "`+strings.Repeat("é", 32)+`…"}
+	]`, string(b))
+}
+
 func TestFieldErrorTextIsBounded(t *testing.T) {
 	long := strings.Repeat("世\n", 10_000)
 	f := &sg.FieldError{Path: "groups[" + long + "].rules[3].ports", Value: long, Err: sg.ErrInvalid, Detail: long + "end"}

@@ -1,6 +1,9 @@
 package sg
 
-import "net/netip"
+import (
+	"net/netip"
+	"strconv"
+)
 
 // Family is an IP version. FamilyAny matches both.
 type Family uint8
@@ -34,15 +37,17 @@ func (f Family) Valid() bool { return f == FamilyAny || f == IPv4 || f == IPv6 }
 // Matches reports whether f covers g.
 func (f Family) Matches(g Family) bool { return f == FamilyAny || f == g }
 
-// String is "ipv4", "ipv6" or "any".
+// String is "ipv4", "ipv6" or "any", and a number for what is no family.
 func (f Family) String() string {
 	switch f {
+	case FamilyAny:
+		return "any"
 	case IPv4:
 		return "ipv4"
 	case IPv6:
 		return "ipv6"
 	}
-	return "any"
+	return "family " + strconv.Itoa(int(f))
 }
 
 // MarshalText writes the canonical text.

@@ -3,6 +3,7 @@ package sg_test
 import (
 	"encoding"
 	"encoding/json"
+	"fmt"
 	"math"
 	"strings"
 	"testing"
@@ -66,6 +67,15 @@ func testText[T comparable, P text[T]](t *testing.T, parse func(string) (T, erro
 }
 
 // RU-01, RU-02: both vocabularies, any letter case, one canonical text.
+// Of numbers that stand for nothing, the text does not look as if they did.
+func TestTexts(t *testing.T) {
+	require.Equal(t, "any ipv4 ipv6 family 9", fmt.Sprint(sg.FamilyAny, " ", sg.IPv4, " ", sg.IPv6, " ", sg.Family(9)))
+	require.Equal(t, "interface instance unit 2", fmt.Sprint(sg.PerInterface, " ", sg.PerInstance, " ", sg.Unit(2)))
+	require.Equal(t, "restrict cascade on referenced 7", fmt.Sprint(sg.Restrict, " ", sg.Cascade, " ", sg.OnReferenced(7)))
+	_, err := sg.ParseAction("x")
+	require.ErrorContains(t, err, "want an action: ")
+}
+
 func TestDirectionText(t *testing.T) {
 	testText(t, sg.ParseDirection,
 		map[sg.Direction]string{sg.Ingress: "ingress", sg.Egress: "egress"},

@@ -3,6 +3,7 @@ package sg
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"time"
 )
 
@@ -14,8 +15,9 @@ type PlatformRule struct {
 }
 
 // Profile is everything in which clouds differ. It is data, not behaviour:
-// compile lowers it into explicit rules and no backend ever sees it. The zero
-// value is the strictest: nothing is allowed that no rule allows.
+// compile lowers it into explicit rules and no backend ever sees it. All
+// but Name may be left out, and then it is the strictest: nothing is allowed
+// that no rule allows.
 type Profile struct {
 	Name           string
 	Unattached     Action         // interface without groups
@@ -45,6 +47,9 @@ const (
 	PerInstance              // an instance (any kind of resource): its groups apply to all its interfaces
 )
 
+// String is "interface" or "instance".
+func (u Unit) String() string { return text(u, "unit", "interface", "instance") }
+
 // OnReferenced says what deleting a group does to rules of other groups that
 // name it as their peer.
 type OnReferenced uint8
@@ -53,6 +58,17 @@ const (
 	Restrict OnReferenced = iota // refuse with ErrInUse, naming who refers to it
 	Cascade                      // delete those rules too
 )
+
+// String is "restrict" or "cascade".
+func (r OnReferenced) String() string { return text(r, "on referenced", "restrict", "cascade") }
+
+// text is the name of v, or what it is and its number.
+func text[T ~uint8](v T, what string, names ...string) string {
+	if int(v) < len(names) {
+		return names[v]
+	}
+	return what + " " + strconv.Itoa(int(v))
+}
 
 // SelfGroup stands, in Profile.NewGroup and Profile.DefaultGroup, for the
 // group that the rules are being put into.

@@ -28,13 +28,17 @@ func ChecksumIPv4(b []byte) bool {
 // It is true where there is nothing to verify: of a fragment, whose checksum is
 // that of its datagram, of any other protocol, and of a source-routed packet,
 // whose checksum is made with an address that only its sender and the last
-// router know. UDP is summed up to the length that it says, as receivers do.
+// router know. UDP is summed up to the length that it says, as receivers do. It
+// is false if b is shorter than the packet that p was made of.
 //
 // The IPv4 header is not looked at: see ChecksumIPv4. Checksum allocates
 // nothing.
 func (p *Packet) Checksum(b []byte) bool {
-	if p.Fragment || p.L4 == 0 || p.Odd.Has(OddSourceRoute|OddRoutingType0) || int(p.Length) > len(b) {
+	if p.Fragment || p.L4 == 0 || p.Odd.Has(OddSourceRoute|OddRoutingType0) {
 		return true
+	}
+	if int(p.Length) > len(b) {
+		return false // not what p was made of
 	}
 	d := b[p.L4:p.Length]
 	switch p.Tuple.Proto {

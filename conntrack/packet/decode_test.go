@@ -157,6 +157,39 @@ func TestChecksumIPv4(t *testing.T) {
 	}
 }
 
+// Without the whole packet nobody knows its checksum.
+func TestChecksumOfPart(t *testing.T) {
+	b := []byte{
+		0x45, 0, 0, 29, 0, 0, 0, 0, 64, 17, 0, 0, 192, 0, 2, 7, 192, 0, 2, 8,
+		0, 1, 0, 2, 0, 9, 0, 0, 1,
+	}
+	var p packet.Packet
+	if err := packet.Decode(b, &p); err != nil {
+		t.Fatal(err)
+	}
+	if !p.Checksum(b) {
+		t.Error("it has none")
+	}
+	for n := range b {
+		if p.Checksum(b[:n]) {
+			t.Errorf("of %d bytes", n)
+		}
+	}
+}
+
+func TestOddityText(t *testing.T) {
+	for want, o := range map[string]packet.Oddity{
+		"none":                        0,
+		"source_route|routing_type_0": packet.OddSourceRoute | packet.OddRoutingType0,
+		"options|fragment_headers":    packet.OddOptions | packet.OddFragmentHeaders,
+		"source_route|128":            packet.OddSourceRoute | 128,
+	} {
+		if got := o.String(); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}
+
 func TestErrorText(t *testing.T) {
 	for e, want := range map[packet.Error]string{
 		0:                      "packet: no error",

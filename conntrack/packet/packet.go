@@ -12,6 +12,11 @@
 // fragments. It looks into no tunnel: the outer protocol is the protocol.
 package packet
 
+import (
+	"strconv"
+	"strings"
+)
+
 // Tuple is the 5-tuple of a packet. It has no pointers and no padding, so it
 // compares and hashes as raw bytes. IPv4 addresses are held IPv4-mapped;
 // Family tells them from IPv6 packets that carry IPv4-mapped addresses. For
@@ -57,6 +62,23 @@ const (
 
 // Has reports whether o has any of what.
 func (o Oddity) Has(what Oddity) bool { return o&what != 0 }
+
+// String names what o has, "none" if nothing: "source_route|options".
+func (o Oddity) String() string {
+	var has []string
+	for i, name := range []string{"source_route", "options", "routing_type_0", "fragment_headers"} {
+		if o.Has(1 << i) {
+			has = append(has, name)
+		}
+	}
+	if rest := o &^ (1<<4 - 1); rest != 0 {
+		has = append(has, strconv.Itoa(int(rest)))
+	}
+	if has == nil {
+		return "none"
+	}
+	return strings.Join(has, "|")
+}
 
 // Packet is the decoded header of one packet. Reuse it across Decode calls:
 // every call sets every field. The zero Packet is ready to use. A Packet has

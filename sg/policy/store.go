@@ -11,7 +11,7 @@ import (
 	"example.com/secgroup/sg"
 )
 
-// ErrCompacted ends a Watch whose start is no longer kept.
+// ErrCompacted ends a Watch whose start is not kept, or of another store.
 var ErrCompacted = errors.New("policy: revision compacted")
 
 // ErrTxDone is returned by the methods of a Tx whose Update is over.
@@ -102,9 +102,15 @@ func (s *Store) update(by sg.Actor, at *Revision, fn func(*Tx) error) (Revision,
 // Watch yields every batch after since, in order and without gaps, until ctx
 // is done; its last element then carries the error of ctx. A reader that falls
 // behind the kept history (at least 1,024 batches) gets ErrCompacted and must
-// start from Snapshot. A slow reader holds up nobody.
+// start from Snapshot. So must one whose since the store has not come to: it is
+// of another store, for revisions begin anew with each. A slow reader holds up
+// nobody.
 func (s *Store) Watch(ctx context.Context, since Revision) iter.Seq2[Batch, error] {
 	return func(yield func(Batch, error) bool) {
+		if since > s.now.Load().revision {
+			yield(Batch{}, ErrCompacted)
+			return
+		}
 		for {
 			now := s.now.Load()
 			for since < now.revision {

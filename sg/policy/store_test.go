@@ -289,6 +289,29 @@ func TestWatchCompacted(t *testing.T) {
 
 // TestWatchSlowly: the store fills its history many times over while a reader
 // holds one element; afterwards it goes on where it can, or is told.
+// A revision that is still to come is one of another store.
+func TestWatchFuture(t *testing.T) {
+	s, err := policy.NewStore(sg.Profile{Name: "p"})
+	require.NoError(t, err)
+	_, at := s.Snapshot()
+	for _, since := range []policy.Revision{at + 1, 9999} {
+		n := 0
+		for b, err := range s.Watch(t.Context(), since) {
+			require.Zero(t, b)
+			require.ErrorIs(t, err, policy.ErrCompacted)
+			n++
+		}
+		require.Equal(t, 1, n)
+	}
+}
+
+func TestNewGroupNil(t *testing.T) {
+	s, err := policy.NewStore(sg.Profile{Name: "p"})
+	require.NoError(t, err)
+	_, err = s.Update(admin, func(tx *policy.Tx) error { return tx.NewGroup(nil) })
+	require.ErrorIs(t, err, sg.ErrRequired)
+}
+
 func TestWatchSlowly(t *testing.T) {
 	s := newStore(t)
 	commit(t, s, number(0))

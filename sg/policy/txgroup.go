@@ -34,6 +34,9 @@ func (tx *Tx) NewGroup(g *sg.Group) error {
 	if tx.editor == nil {
 		return ErrTxDone
 	}
+	if g == nil {
+		return tx.Apply(PutGroup{}) // says what is missing
+	}
 	if _, taken := tx.Group(g.ID); taken {
 		return &sg.FieldError{Path: groupPath(g.ID), Err: sg.ErrDuplicate, Detail: "a group has this id"}
 	}

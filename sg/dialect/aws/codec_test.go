@@ -172,7 +172,7 @@ func TestDecodeFaults(t *testing.T) {
 		{"TCP -1", group(`{"IpProtocol": "tcp", "FromPort": -1, "ToPort": 2, ` + any4 + `}`), perm + ".FromPort: invalid"},
 		{"port too large", group(`{"IpProtocol": "tcp", "FromPort": 1, "ToPort": 65536, ` + any4 + `}`), perm + ".ToPort: invalid"},
 		{"ports reversed", group(`{"IpProtocol": "tcp", "FromPort": 2, "ToPort": 1, ` + any4 + `}`), perm + ".FromPort: invalid"},
-		{"port 0 alone", group(`{"IpProtocol": "tcp", "FromPort": 0, "ToPort": 0, ` + any4 + `}`), perm + ".ToPort: unsupported by profile"},
+		{"port 0 alone", group(`{"IpProtocol": "tcp", "FromPort": 0, "ToPort": 0, ` + any4 + `}`), perm + ".ToPort: unsupported"},
 		{"ignored port out of range", group(`{"IpProtocol": "-1", "FromPort": 70000, ` + any4 + `}`), perm + ".FromPort: invalid"},
 		{"ICMP without code", group(`{"IpProtocol": "icmp", "FromPort": 8, ` + any4 + `}`), perm + ".ToPort: required"},
 		{"ICMP type too large", group(`{"IpProtocol": "icmp", "FromPort": 256, "ToPort": -1, ` + any4 + `}`), perm + ".FromPort: invalid"},
@@ -203,7 +203,7 @@ func TestDecodeFaults(t *testing.T) {
 		{"flat: no direction", strings.Replace(rule(`"CidrIpv4": "0.0.0.0/0"`), `"IsEgress": false, `, "", 1), flat + ".IsEgress: required"},
 		{"flat: direction as text", strings.Replace(rule(`"CidrIpv4": "0.0.0.0/0"`), `false`, `"false"`, 1), flat + ".IsEgress: invalid"},
 		{"flat: no group", strings.Replace(rule(`"CidrIpv4": "0.0.0.0/0"`), `"GroupId": "sg-1", `, "", 1), flat + ".GroupId: required"},
-		{"flat: next page", strings.Replace(rule(`"CidrIpv4": "0.0.0.0/0"`), `}]}`, `}], "NextToken": "x"}`, 1), "NextToken: unsupported by profile"},
+		{"flat: next page", strings.Replace(rule(`"CidrIpv4": "0.0.0.0/0"`), `}]}`, `}], "NextToken": "x"}`, 1), "NextToken: unsupported"},
 		{"flat: owners differ", strings.Replace(rule(`"CidrIpv4": "0.0.0.0/0"`), `}]}`, `}, {"GroupId": "sg-1", "GroupOwnerId": "1", "IsEgress": false, "IpProtocol": "-1", "CidrIpv6": "::/0"}]}`, 1), "SecurityGroupRules[1].GroupOwnerId: conflict"},
 		{"flat: repeated id", strings.Replace(rule(`"CidrIpv4": "0.0.0.0/0", "SecurityGroupRuleId": "r"`), `}]}`, `}, {"GroupId": "sg-1", "SecurityGroupRuleId": "r", "IsEgress": false, "IpProtocol": "-1", "CidrIpv6": "::/0"}]}`, 1), "SecurityGroupRules[1].SecurityGroupRuleId: duplicate"},
 		{"flat: duplicate", strings.Replace(rule(`"CidrIpv4": "0.0.0.0/0"`), `}]}`, `}, {"GroupId": "sg-1", "IsEgress": false, "IpProtocol": "-1", "CidrIpv4": "0.0.0.0/0"}]}`, 1), "SecurityGroupRules[1]: duplicate"},
@@ -294,13 +294,13 @@ func TestEncodeRefuses(t *testing.T) {
 		{"nil", []*sg.Group{nil}, "groups[0]: required"},
 		{"repeated", []*sg.Group{ok, ok}, `groups["sg-1"].id: duplicate`},
 		{"invalid", []*sg.Group{{ID: "sg-1", Rules: []sg.Rule{sound}}}, `groups["sg-1"].name: required`},
-		{"stateless", []*sg.Group{{ID: "sg-1", Name: "a", Stateless: true, Rules: []sg.Rule{sound}}}, `groups["sg-1"].stateless: unsupported by profile`},
-		{"owner", []*sg.Group{{ID: "sg-1", Name: "a", Scope: sg.User("\xff"), Rules: []sg.Rule{sound}}}, `groups["sg-1"].scope: unsupported by profile`},
-		{"SCTP ports", []*sg.Group{with(func(r *sg.Rule) { r.ID, r.Protocol = "s", sg.SCTP })}, `groups["sg-1"].rules[1].ports: unsupported by profile`},
-		{"any peer", []*sg.Group{with(func(r *sg.Rule) { r.ID, r.Peer = "s", sg.PeerAny() })}, `groups["sg-1"].rules[1].peer: unsupported by profile`},
-		{"family of a group", []*sg.Group{with(func(r *sg.Rule) { r.ID, r.Family = "s", sg.IPv6 })}, `groups["sg-1"].rules[1].family: unsupported by profile`},
-		{"placeholder", []*sg.Group{with(func(r *sg.Rule) { r.ID, r.Peer = "s", sg.PeerGroup(sg.SelfGroup) })}, `groups["sg-1"].rules[1].peer: unsupported by profile`},
-		{"text", []*sg.Group{with(func(r *sg.Rule) { r.ID, r.Ports, r.Description = "s", sg.Port(2), "\xff" })}, `groups["sg-1"].rules[1].description: unsupported by profile`},
+		{"stateless", []*sg.Group{{ID: "sg-1", Name: "a", Stateless: true, Rules: []sg.Rule{sound}}}, `groups["sg-1"].stateless: unsupported`},
+		{"owner", []*sg.Group{{ID: "sg-1", Name: "a", Scope: sg.User("\xff"), Rules: []sg.Rule{sound}}}, `groups["sg-1"].scope: unsupported`},
+		{"SCTP ports", []*sg.Group{with(func(r *sg.Rule) { r.ID, r.Protocol = "s", sg.SCTP })}, `groups["sg-1"].rules[1].ports: unsupported`},
+		{"any peer", []*sg.Group{with(func(r *sg.Rule) { r.ID, r.Peer = "s", sg.PeerAny() })}, `groups["sg-1"].rules[1].peer: unsupported`},
+		{"family of a group", []*sg.Group{with(func(r *sg.Rule) { r.ID, r.Family = "s", sg.IPv6 })}, `groups["sg-1"].rules[1].family: unsupported`},
+		{"placeholder", []*sg.Group{with(func(r *sg.Rule) { r.ID, r.Peer = "s", sg.PeerGroup(sg.SelfGroup) })}, `groups["sg-1"].rules[1].peer: unsupported`},
+		{"text", []*sg.Group{with(func(r *sg.Rule) { r.ID, r.Ports, r.Description = "s", sg.Port(2), "\xff" })}, `groups["sg-1"].rules[1].description: unsupported`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			for _, encode := range []func([]*sg.Group) ([]byte, []sg.Warning, error){aws.Encode, aws.EncodeRules} {
@@ -312,7 +312,7 @@ func TestEncodeRefuses(t *testing.T) {
 		})
 	}
 	_, _, err := aws.EncodeRules([]*sg.Group{{ID: "sg-1", Name: "a"}})
-	require.Equal(t, []string{`groups["sg-1"].rules: unsupported by profile`}, wiretest.Faults(t, err))
+	require.Equal(t, []string{`groups["sg-1"].rules: unsupported`}, wiretest.Faults(t, err))
 }
 
 func TestEncodeWarns(t *testing.T) {

@@ -79,7 +79,7 @@ func ExampleEncode_unsupported() {
 		ID: "all", Direction: sg.Ingress, Protocol: sg.AnyProtocol, Peer: sg.PeerAny(),
 	}}}})
 	fmt.Println(err)
-	// Output: groups["sg-0a1"].rules[0].peer: unsupported by profile "any": write one rule for 0.0.0.0/0 and one for ::/0
+	// Output: groups["sg-0a1"].rules[0].peer: unsupported "any": write one rule for 0.0.0.0/0 and one for ::/0
 }
 
 func ExampleDecodeRules() {

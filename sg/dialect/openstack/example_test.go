@@ -78,5 +78,5 @@ func ExampleEncode_unsupported() {
 		ID: "all", Direction: sg.Ingress, Protocol: sg.AnyProtocol, Peer: sg.PeerGroup("85cc3048"),
 	}}}})
 	fmt.Println(err)
-	// Output: groups["85cc3048"].rules[0].family: unsupported by profile "any": a rule is for IPv4 or for IPv6: write two
+	// Output: groups["85cc3048"].rules[0].family: unsupported "any": a rule is for IPv4 or for IPv6: write two
 }

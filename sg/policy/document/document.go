@@ -170,11 +170,13 @@ func (d *decoder) readProfile(root *jsontree.Object) {
 	if !ok {
 		return
 	}
-	if d.options.Profiles != nil {
-		if p, found := d.options.Profiles(name); found {
-			d.profile = p
-			return
-		}
+	if d.options.Profiles == nil {
+		root.Fault("profile", name, sg.ErrRequired, "Options.Profiles, which knows profiles by name")
+		return
+	}
+	if p, found := d.options.Profiles(name); found {
+		d.profile = p
+		return
 	}
 	root.Fault("profile", name, sg.ErrNotFound, "no such profile")
 }

@@ -305,7 +305,7 @@ func TestProfileOption(t *testing.T) {
 	_, err = document.Decode([]byte(`{"profile": "aws"}`), o)
 	require.Equal(t, []string{"profile: not found"}, lines(t, err))
 	_, err = document.Decode([]byte(`{"profile": "aws"}`), document.Options{})
-	require.Equal(t, []string{"profile: not found"}, lines(t, err), "without Profiles there are none")
+	require.Equal(t, []string{"profile: required"}, lines(t, err), "Options.Profiles is")
 	bad := document.Options{Profiles: func(string) (sg.Profile, bool) { return sg.Profile{Name: "p", Unattached: 7}, true }}
 	_, err = document.Decode([]byte(`{"profile": "p"}`), bad)
 	require.Equal(t, []string{"profile.unattached: invalid"}, lines(t, err))

@@ -198,7 +198,7 @@ func TestEncodeRefuses(t *testing.T) {
 		require.NoError(t, err)
 		b, err := document.Encode(s)
 		require.Nil(t, b)
-		require.Equal(t, []string{c.want + ": unsupported by profile"}, lines(t, err), name)
+		require.Equal(t, []string{c.want + ": unsupported"}, lines(t, err), name)
 	}
 }
 
