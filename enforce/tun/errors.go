@@ -9,9 +9,9 @@ import (
 // Errors of this package. A closed device is os.ErrClosed, and a system
 // without TUN devices errors.ErrUnsupported.
 var (
-	ErrInterrupted = errors.New("interrupted")                                         // by Interrupt: nothing is wrong
-	ErrRunning     = errors.New("the gateway runs already")                            // by another Run
-	ErrQueues      = errors.New("both ends need the same number of links, at least 1") // of NewGateway
+	ErrInterrupted = errors.New("interrupted")                                                       // by Interrupt: nothing is wrong
+	ErrRunning     = errors.New("the gateway runs already")                                          // by another Run
+	ErrQueues      = errors.New("both ends need the same number of links, at least 1, and none nil") // of NewGateway
 
 	// Of Open.
 	ErrNameLength = errors.New("the name is longer than 15 bytes")

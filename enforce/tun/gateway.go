@@ -2,6 +2,7 @@ package tun
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -57,14 +58,13 @@ type Gateway struct {
 }
 
 // NewGateway returns a gateway between two devices, which does nothing until
-// Run. It returns ErrQueues if the ends do not match.
+// Run. It returns ErrQueues if the ends do not match or a link is nil.
 func NewGateway(a, b End, o GatewayOptions) (*Gateway, error) {
 	n := len(a.Links)
-	if n == 0 || n != len(b.Links) {
+	g := &Gateway{links: slices.Concat(a.Links, b.Links)}
+	if n == 0 || n != len(b.Links) || slices.Contains(g.links, nil) {
 		return nil, &Error{Op: "gateway", Err: ErrQueues}
 	}
-	g := &Gateway{}
-	g.links = append(append(g.links, a.Links...), b.Links...)
 	for _, p := range []*enforce.Port{a.Port, b.Port} {
 		if p != nil && o.Hold.Fragments > 0 {
 			p.Hold(o.Hold)

@@ -64,12 +64,12 @@ func TestGateway(t *testing.T) {
 
 func TestGatewayQueues(t *testing.T) {
 	l := newMemLink(0)
-	for _, c := range []struct{ a, b []Link }{{nil, nil}, {links(l), nil}, {links(l), links(l, l)}} {
+	for _, c := range []struct{ a, b []Link }{{nil, nil}, {links(l), nil}, {links(l), links(l, l)}, {[]Link{nil}, links(l)}, {links(l), []Link{nil}}} {
 		_, err := NewGateway(End{Links: c.a}, End{Links: c.b}, GatewayOptions{})
 		require.ErrorIs(t, err, ErrQueues)
 		var e *Error
 		require.ErrorAs(t, err, &e)
-		require.Equal(t, "tun: gateway: both ends need the same number of links, at least 1", err.Error())
+		require.Equal(t, "tun: gateway: both ends need the same number of links, at least 1, and none nil", err.Error())
 	}
 }
 
