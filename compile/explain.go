@@ -10,7 +10,8 @@ import (
 	"example.com/secgroup/sg"
 )
 
-// Explanation lists every rule considered and what each lacked.
+// Explanation lists every rule considered and what each lacked. It comes from
+// Explain.
 type Explanation struct {
 	Verdict   ir.Verdict
 	Matches   []ir.Rule     // all that match, the first decides

@@ -49,7 +49,7 @@ type FilterOptions struct {
 // have got it.
 //
 // A Filter allocates nothing per packet or batch. It is safe for concurrent
-// use as far as its device is.
+// use as far as its device is. It must be made by New.
 type Filter struct {
 	device  Device
 	port    *enforce.Port

@@ -14,7 +14,9 @@ import (
 
 // Snapshot is a complete and valid policy. It is immutable and safe for
 // concurrent use; With returns the next one, which shares what did not
-// change. What a Snapshot returns must not be modified: change a Clone.
+// change. What a Snapshot returns must not be modified: change a Clone. The
+// first is made by New or Build, or comes out of a Store; the zero Snapshot is no
+// policy.
 type Snapshot struct {
 	profile    *sg.Profile
 	groups     *cow.Map[sg.GroupID, *held]

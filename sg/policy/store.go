@@ -21,7 +21,7 @@ var ErrTxDone = errors.New("policy: transaction is over")
 const maxHistory = 1024
 
 // Store is a transactional, in-memory policy. It is safe for concurrent use:
-// one writer at a time, readers never block.
+// one writer at a time, readers never block. It must be made by NewStore.
 type Store struct {
 	write sync.Mutex // held for the whole of an Update
 	now   atomic.Pointer[state]
