@@ -10,41 +10,24 @@ import (
 	"example.com/secgroup/compile/internal/rank"
 )
 
-// audit checks the form of a map: leaves are short, sorted, and searched to the
-// end; nodes divide their window evenly. It returns how many bounds the map has.
+// audit checks the form of a map: leaves are short, sorted, searched to the end,
+// and have no bound that they could do without; nodes divide their window evenly;
+// low halves have a map of their own only where they differ at many places. It
+// returns how many bounds the map has.
 func audit(t require.TestingT, m *Map, last uint64) (bounds int) {
 	var walk func(p piece, lo, hi uint64)
 	walk = func(p piece, lo, hi uint64) {
 		if !p.isNode() {
-			n, at := p.count(), p.bounds()
-			if n > leafMax || rank.Steps(n) > m.steps || at == 0 {
-				require.Fail(t, "a leaf", "%d bounds at %d, %d steps", n, at, m.steps)
-			}
-			bounds += int(n)
-			before, first := lo, true
-			for i := range n {
-				b := uint64(0)
-				switch p.width() {
-				case 0:
-					b = lo&^(1<<16-1) | uint64(m.b16[at+i])
-				case 1:
-					b = lo&^(1<<32-1) | uint64(m.b32[at+i])
-				default:
-					b = m.b64[at+i]
-				}
-				if b < before || b == before && !first || b > hi { // at hi is one that an edit up to the end left
-					require.Fail(t, "a bound", "%#x in %#x to %#x after %#x", b, lo, hi, before)
-				}
-				before, first = b, false
-			}
-			if p.width() == 0 && n > 0 && hi-lo >= 1<<16 || p.width() == 1 && n > 0 && hi-lo >= 1<<32 {
-				require.Fail(t, "a width", "%d of %#x to %#x", p.width(), lo, hi)
-			}
+			n := auditLeaf(t, m, p, lo, hi)
+			bounds += n
 			return
 		}
 		n := m.nodes[p.values()]
 		if n.first&n.span != 0 || n.span&(n.span+1) != 0 || n.span>>n.shift == 0 {
 			require.Fail(t, "a window", "%#x to %#x by %d", n.first, n.first+n.span, n.shift)
+		}
+		if n.first > lo && isBrief(n.below) || n.first+n.span < hi && isBrief(n.beyond) {
+			require.Fail(t, "a value", "%#x or %#x outside of a window", n.below, n.beyond)
 		}
 		pieces := n.span>>n.shift + 1
 		require.Len(t, n.pages, int((pieces+pageSize-1)/pageSize))
@@ -56,9 +39,74 @@ func audit(t require.TestingT, m *Map, last uint64) (bounds int) {
 	}
 	walk(m.root, 0, last)
 	for _, p := range m.deep {
+		if !p.isNode() && p.count() <= briefMax {
+			require.Fail(t, "a deep map", "of %d bounds", p.count())
+		}
 		walk(p, 0, 1<<64-1)
 	}
 	return bounds
+}
+
+// auditLeaf checks a leaf, from lo to hi, and returns how many bounds it has.
+func auditLeaf(t require.TestingT, m *Map, p piece, lo, hi uint64) int {
+	n, at := p.count(), p.bounds()
+	steps := m.steps
+	if p.width() == 3 {
+		steps = m.wide
+	}
+	if n > leafMax || rank.Steps(n) > steps || at == 0 || p.width() == 3 && (n == 0 || at == 1) {
+		require.Fail(t, "a leaf", "%d bounds at %d, %d steps", n, at, steps)
+	}
+	if p.width() == 0 && n > 0 && hi-lo >= 1<<16 || p.width() == 1 && n > 0 && hi-lo >= 1<<32 {
+		require.Fail(t, "a width", "%d of %#x to %#x", p.width(), lo, hi)
+	}
+	value := func(i uint) Value {
+		switch p.width() {
+		case 0, 3:
+			return m.value(p, i)
+		case 1:
+			return m.b32[at+n+i]
+		}
+		return Value(m.b64[at+n+i])
+	}
+	run, inner := uint(0), 0
+	var before pair
+	for i := range n {
+		b := pair{low: 1<<64 - 1} // the last number before what begins
+		switch p.width() {
+		case 0:
+			b.high = lo&^(1<<16-1) | uint64(m.b16[at+i])
+		case 1:
+			b.high = lo&^(1<<32-1) | uint64(m.b32[at+i])
+		case 2:
+			b.high = m.b64[at+i]
+		default:
+			b = pair{m.b64[at+2*i], m.b64[at+2*i+1]}
+		}
+		if b.compare(pair{lo, 0}) < 0 || i > 0 && b.compare(before) <= 0 || b.compare(pair{hi, 1<<64 - 1}) >= 0 {
+			require.Fail(t, "a bound", "%#x in %#x to %#x after %#x", b, lo, hi, before)
+		}
+		if b.low == 1<<64-1 {
+			run = 0
+		} else {
+			inner++
+			if i == 0 || b.high != before.high {
+				run = 0
+			}
+			run++
+		}
+		if run > briefMax {
+			require.Fail(t, "a crowd", "%d bounds in the low halves of %#x", run, b.high)
+		}
+		if i == 0 && isBrief(value(0)) || isBrief(value(i+1)) || value(i) == value(i+1) {
+			require.Fail(t, "a value", "%#x and %#x at %#x", value(i), value(i+1), b)
+		}
+		before = b
+	}
+	if (p.width() == 3) != (inner > 0) {
+		require.Fail(t, "a width", "%d, %d bounds in low halves", p.width(), inner)
+	}
+	return int(n)
 }
 
 // scattered returns n runs or fewer, of that many values, below last.
@@ -123,13 +171,17 @@ func TestBytes(t *testing.T) {
 		was = is
 	}
 	for range 1000 {
-		e.Nested([]Run{{0, 1}})
+		e.m.deep = append(e.m.deep, e.constant(1))
 	}
 	more(8*1000, "the roots of maps below")
 	for range 1000 {
-		e.Nested([]Run{{0, 1}, {1 << 40, 2}})
+		e.Nested([]Run{{0, 1}, {1 << 40, 2}, {1 << 41, 1}, {1 << 42, 2}})
 	}
-	more((8+8+16)*1000, "bounds of 64 bits")
+	more((8+3*8+4*8)*1000, "bounds of 64 bits")
+	for range 1000 {
+		e.wide([]Run{{0, 1}, {6, e.Nested([]Run{{0, 1}, {5, 2}, {6, 1}})}, {7, 1}})
+	}
+	more(2*16*1000, "bounds of 128 bits")
 	e.Nested(scattered(r, 5000, 3, 1<<64-1))
 	more((8+8)*3000, "nodes and what is below them")
 	e = NewEditor(1<<32 - 1)

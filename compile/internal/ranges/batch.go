@@ -13,18 +13,22 @@ func (m *Map) FindAll(keys []uint64, values []Value) {
 	m.first(keys, pieces)
 	m.touch(pieces)
 	for i, key := range keys {
-		values[i] = m.find(pieces[i], key)
+		values[i] = m.find(pieces[i], key, 0)
 	}
 }
 
 // FindAll2 is Find2 of each pair of halves, as FindAll.
 func (m *Map) FindAll2(high, low []uint64, values []Value) {
-	m.FindAll(high, values)
 	var at [BatchMax]piece
 	var who [BatchMax]uint8
+	pieces := at[:len(high)]
+	m.first(high, pieces)
+	m.touch(pieces)
 	n := 0
-	for i, v := range values {
-		if v&Deep != 0 {
+	for i, key := range high {
+		v := m.find(pieces[i], key, low[i])
+		values[i] = v
+		if v&Deep != 0 { // pieces before i are done with
 			at[n], who[n] = m.deep[v&(Deep-1)], uint8(i)
 			n++
 		}
@@ -35,7 +39,7 @@ func (m *Map) FindAll2(high, low []uint64, values []Value) {
 	m.touch(at[:n])
 	for k, p := range at[:n] {
 		i := who[k]
-		values[i] = m.find(p, low[i])
+		values[i] = m.find(p, low[i], 0)
 	}
 }
 
@@ -74,6 +78,9 @@ func (m *Map) touch(pieces []piece) (all uint64) {
 			all |= uint64(m.b16[at])
 		case 1:
 			all |= uint64(m.b32[at])
+		case 3:
+			n := p.count()
+			all |= m.b64[at] | m.b64[at+n] | m.b64[at+2*n-1] | uint64(m.values[p.values()>>1])
 		default:
 			n := p.count()
 			all |= m.b64[at] | m.b64[at+n] | m.b64[at+2*n]

@@ -6,24 +6,6 @@ import (
 	"example.com/secgroup/compile/internal/rank"
 )
 
-// Run is the numbers from Start to the next run.
-type Run struct {
-	Start uint64
-	Value Value
-}
-
-// AppendRun appends a run to a list whose runs differ from their neighbours,
-// in order of start: a second run of the same start replaces the first.
-func AppendRun(list []Run, start uint64, v Value) []Run {
-	if k := len(list); k > 0 && list[k-1].Start == start {
-		list = list[:k-1]
-	}
-	if k := len(list); k > 0 && list[k-1].Value == v {
-		return list
-	}
-	return append(list, Run{start, v})
-}
-
 // Editor makes maps of one domain, each from the one before. It is not safe
 // for concurrent use.
 type Editor struct {
@@ -33,6 +15,8 @@ type Editor struct {
 	size    int    // entries when it was
 	owned   bool   // no published map has the list of nodes
 	leaf    int    // bounds in a leaf
+	lows    []Run  // low halves that no leaf has yet: see brief
+	scratch []Run
 	palette [256]struct{ place, a, b uint32 }
 	single  [256]struct{ place, a uint32 }
 }
@@ -56,8 +40,8 @@ func (e *Editor) Map() *Map {
 // whole.
 func (e *Editor) Stale() bool { return e.grown > 2*e.size+1024 }
 
-// Build replaces everything: runs covers the domain from 0. Deep values in it
-// are those that Nested returned since Reset.
+// Build replaces everything: runs covers the domain from 0. Values that are
+// Deep are those that Nested returned since Reset.
 func (e *Editor) Build(runs []Run) {
 	if e.m.b16 == nil {
 		e.Reset()
@@ -68,13 +52,17 @@ func (e *Editor) Build(runs []Run) {
 	}
 	e.m.root = e.piece(0, e.last, runs)
 	e.size, e.grown = e.grown, 0
+	e.lows = nil
 }
 
 // Reset empties the arrays, before all of the map is built anew. Maps that
 // were published keep theirs.
 func (e *Editor) Reset() {
-	// Searches look at the place before a list, and at the first of none.
-	e.m = Map{b16: make([]uint16, 1), b32: make([]uint32, 1), b64: make([]uint64, 1), values: make([]Value, 1)}
+	// Searches look at the place, or pair, before a list, and at the first of none.
+	e.m = Map{b16: make([]uint16, 1), b32: make([]uint32, 1), values: make([]Value, 1)}
+	if e.last >= 1<<32 {
+		e.m.b64 = make([]uint64, 2)
+	}
 	e.grown = 0
 	clear(e.palette[:])
 	clear(e.single[:])
@@ -88,40 +76,12 @@ func (e *Editor) Clip() {
 
 func clip[T any](list []T) []T { return append(make([]T, 0, len(list)), list...) }
 
-// Nested makes a map of all 64-bit numbers and returns the value that stands
-// for it.
-func (e *Editor) Nested(runs []Run) Value {
-	p := e.piece(0, 1<<64-1, runs)
-	e.m.deep = append(e.m.deep, p)
-	e.grown++
-	return Deep | Value(len(e.m.deep)-1)
-}
-
 // Replace gives first to last what runs says, which begins at first and stays
-// within. First to last is an aligned part: its size is a power of two.
+// within. First to last is an aligned part: its size is a power of two. Values
+// that are Deep are those that Nested returned since the last change.
 func (e *Editor) Replace(first, last uint64, runs []Run) {
 	e.m.root = e.replace(e.m.root, 0, e.last, first, last, runs)
-}
-
-// ReplaceLow is Replace of the low halves below the number high, which is deep
-// afterwards unless one value is left.
-func (e *Editor) ReplaceLow(high, first, last uint64, runs []Run) {
-	v := e.m.find(e.m.root, high)
-	var p piece
-	if v&Deep != 0 {
-		p = e.m.deep[v&(Deep-1)]
-	} else {
-		p = e.constant(v)
-	}
-	p = e.replace(p, 0, 1<<64-1, first, last, runs)
-	if p.isConstant() {
-		v = e.m.b32[p.bounds()]
-	} else {
-		e.m.deep = append(e.m.deep, p)
-		e.grown++
-		v = Deep | Value(len(e.m.deep)-1)
-	}
-	e.Replace(high, high, []Run{{high, v}})
+	e.lows = e.lows[:0]
 }
 
 // replace returns the piece for lo to hi, of which first to last becomes runs.
@@ -130,7 +90,7 @@ func (e *Editor) replace(p piece, lo, hi, first, last uint64, runs []Run) piece 
 		return e.piece(lo, hi, runs)
 	}
 	if !p.isNode() {
-		return e.piece(lo, hi, splice(e.m.runs(nil, p, lo), first, last, runs))
+		return e.piece(lo, hi, splice(e.runs(nil, p, lo, hi), first, last, hi, runs))
 	}
 	was := e.m.nodes[p.values()]
 	end := was.first + was.span
@@ -138,7 +98,7 @@ func (e *Editor) replace(p piece, lo, hi, first, last uint64, runs []Run) piece 
 	case last < was.first || first > end:
 		return e.widen(p, was, first, last, runs)
 	case first < was.first || last > end:
-		return e.piece(lo, hi, splice(e.m.runs(nil, p, lo), first, last, runs))
+		return e.piece(lo, hi, splice(e.runs(nil, p, lo, hi), first, last, hi, runs))
 	}
 	n := *was
 	n.pages = append(make([]*[pageSize]piece, 0, len(was.pages)), was.pages...)
@@ -172,29 +132,6 @@ func (e *Editor) own() {
 		e.m.nodes = append(make([]*node, 0, len(e.m.nodes)+1), e.m.nodes...)
 		e.owned = true
 	}
-}
-
-// splice returns list with runs from first to last.
-func splice(list []Run, first, last uint64, runs []Run) []Run {
-	out := make([]Run, 0, len(list)+len(runs)+1)
-	i := 0
-	for ; i < len(list) && list[i].Start < first; i++ {
-		out = append(out, list[i])
-	}
-	out = AppendRun(out, first, runs[0].Value)
-	for _, r := range runs[1:] {
-		out = AppendRun(out, r.Start, r.Value)
-	}
-	for ; i < len(list) && list[i].Start <= last; i++ {
-	}
-	if last+1 != 0 && (i == len(list) || list[i].Start > last+1) {
-		// What was there goes on behind.
-		out = AppendRun(out, last+1, list[i-1].Value)
-	}
-	for ; i < len(list); i++ {
-		out = AppendRun(out, list[i].Start, list[i].Value)
-	}
-	return out
 }
 
 // widen returns a node around one whose window does not have first to last.
@@ -234,10 +171,13 @@ func (e *Editor) node(n node) piece {
 // lo, and all others lie within. Neighbours differ.
 func (e *Editor) piece(lo, hi uint64, runs []Run) piece {
 	k := len(runs) - 1
-	if k == 0 {
-		return e.constant(runs[0].Value)
-	}
 	if most := e.leaf; k <= most || k <= 15 && hi-lo == e.last {
+		if e.anyBrief(runs) {
+			return e.wide(runs)
+		}
+		if k == 0 {
+			return e.constant(runs[0].Value)
+		}
 		width := uint(0)
 		if size := bits.Len64(hi - lo); size > 32 {
 			width = 2

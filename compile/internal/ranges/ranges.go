@@ -13,6 +13,11 @@
 // so few prefixes take little room, many have short leaves, and addresses that
 // lie close together end in a node of their own.
 //
+// A number may have a low half: with it, it is of 128 bits. Where few of the
+// numbers of a piece differ within their low halves, and each at few places,
+// the piece is a leaf of 128-bit bounds, so that one look finds a host. The low
+// halves of a number that differ at more places have a map of their own.
+//
 // Published maps never change. An edit replaces the pieces that it touches: it
 // appends to the shared arrays, behind what older maps refer to, and copies the
 // nodes on the way, a page of each and the list of its pages. When more than half of what the
@@ -27,22 +32,22 @@ import (
 // this package's.
 type Value = uint32
 
-// Deep marks the value of a number that has a map of its own: Deep plus the
-// number of that map's root.
+// Deep marks the value of a number whose low halves differ, and have a map of
+// their own: Deep plus the number of that map's root.
 const Deep Value = 1 << 30
 
 // piece describes a part of the domain:
 //
 //	bits 0-27   where its bounds begin
-//	bits 28-55  16-bit leaves: twice the place of the values, plus one if two
-//	            take turns; nodes: the number
+//	bits 28-55  16- and 128-bit leaves: twice the place of the values, plus one
+//	            if two take turns; nodes: the number
 //	bits 56-61  how many bounds it has, or isNode
-//	bits 62-63  width of the bounds: 16, 32 or 64 bits
+//	bits 62-63  width of the bounds: 16, 32, 64 or 128 bits
 //
-// A bound is kept as the last number before it. A leaf of 32 or 64 bits has
-// its values behind its bounds. A leaf without bounds is of 32 bits and has
-// its value twice, so that what a search without numbers finds does not
-// matter.
+// A bound is kept as the last number before it; one of 128 bits is two words,
+// the high half first. A leaf of 32 or 64 bits has its values behind its
+// bounds. A leaf without bounds is of 32 bits and has its value twice, so that
+// what a search without numbers finds does not matter.
 type piece uint64
 
 const (
@@ -78,24 +83,25 @@ type Map struct {
 	nodes  []*node
 	root   piece
 	deep   []piece // roots of the maps below single numbers
-	steps  uint    // of a search in any leaf
+	steps  uint    // of a search in any leaf, but for those of 128 bits
+	wide   uint    // of a search in any leaf of 128 bits
 }
 
-// Find returns the value of key.
-func (m *Map) Find(key uint64) Value { return m.find(m.root, key) }
+// Find returns the value of key; where its low halves differ, that of the low
+// half zero, or Deep.
+func (m *Map) Find(key uint64) Value { return m.find(m.root, key, 0) }
 
-// Find2 returns the value of a number of two halves: that of high, or, where
-// it is deep, that of low in its map.
+// Find2 returns the value of a number of two halves.
 func (m *Map) Find2(high, low uint64) Value {
-	v := m.find(m.root, high)
+	v := m.find(m.root, high, low)
 	if v&Deep != 0 {
-		v = m.find(m.deep[v&(Deep-1)], low)
+		v = m.find(m.deep[v&(Deep-1)], low, 0)
 	}
 	return v
 }
 
 // find returns the value of key below p.
-func (m *Map) find(p piece, key uint64) Value {
+func (m *Map) find(p piece, key, low uint64) Value {
 	for p.isNode() {
 		n := m.nodes[p.values()]
 		at := key - n.first
@@ -109,60 +115,29 @@ func (m *Map) find(p piece, key uint64) Value {
 		p = n.pages[at>>pageBits][at%pageSize]
 	}
 	at, n := p.bounds(), p.count()
+	c := uint(0)
 	switch p.width() {
 	case 1:
 		return m.b32[at+n+rank.Below(m.b32, at, n, m.steps, uint32(key))]
 	case 0:
-		c := rank.Below(m.b16, at, n, m.steps, uint16(key))
-		v := p.values()
-		// Where two values take turns the mask is one, else all ones.
-		return m.values[v>>1+c&(v&1-1|1)]
+		c = rank.Below(m.b16, at, n, m.steps, uint16(key))
+	case 3:
+		c = rank.BelowPair(m.b64, at, n, m.wide, key, low)
+	default:
+		return Value(m.b64[at+n+rank.Below(m.b64, at, n, m.steps, key)])
 	}
-	return Value(m.b64[at+n+rank.Below(m.b64, at, n, m.steps, key)])
+	return m.value(p, c)
+}
+
+// value returns the value of a leaf of 16 or 128 bits behind c of its bounds.
+func (m *Map) value(p piece, c uint) Value {
+	// Where two values take turns the mask is one, else all ones.
+	v := p.values()
+	return m.values[v>>1+c&(v&1-1|1)]
 }
 
 // isConstant reports whether p is of one value.
 func (p piece) isConstant() bool { return p.count() == 0 }
-
-// runs appends the runs of p, which begins at lo, to a list that ends before.
-func (m *Map) runs(list []Run, p piece, lo uint64) []Run {
-	if p.isNode() {
-		n := m.nodes[p.values()]
-		if n.first > lo {
-			list = AppendRun(list, lo, n.below)
-		}
-		for i := range n.span>>n.shift + 1 {
-			list = m.runs(list, n.pages[i>>pageBits][i%pageSize], n.first+i<<n.shift)
-		}
-		if end := n.first + n.span + 1; end != 0 {
-			list = AppendRun(list, end, n.beyond)
-		}
-		return list
-	}
-	at, n := p.bounds(), p.count()
-	switch {
-	case n == 0:
-		return AppendRun(list, lo, m.b32[at])
-	case p.width() == 0:
-		v := p.values()
-		value := func(c uint) Value { return m.values[v>>1+c&(v&1-1|1)] }
-		list = AppendRun(list, lo, value(0))
-		for i := range n {
-			list = AppendRun(list, lo&^(1<<16-1)|uint64(m.b16[at+i])+1, value(i+1))
-		}
-	case p.width() == 1:
-		list = AppendRun(list, lo, m.b32[at+n])
-		for i := range n {
-			list = AppendRun(list, lo&^(1<<32-1)|uint64(m.b32[at+i])+1, m.b32[at+n+i+1])
-		}
-	default:
-		list = AppendRun(list, lo, Value(m.b64[at+n]))
-		for i := range n {
-			list = AppendRun(list, m.b64[at+i]+1, Value(m.b64[at+n+i+1]))
-		}
-	}
-	return list
-}
 
 // Bytes returns about how much memory m takes, in bytes.
 func (m *Map) Bytes() int {

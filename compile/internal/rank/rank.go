@@ -27,3 +27,20 @@ func Below[T uint16 | uint32 | uint64](a []T, off, n, steps uint, key T) uint {
 	_, below := bits.Sub64(uint64(a[at]), uint64(key), 0)
 	return at - off + uint(below)
 }
+
+// BelowPair is Below among numbers of two words, the high one first: n pairs
+// from a[off] on. Off is two or more: the search may look at the pair before.
+func BelowPair(a []uint64, off, n, steps uint, high, low uint64) uint {
+	at := off
+	for ; steps != 0; steps-- {
+		half := n >> 1
+		n -= half
+		last := at + 2*half - 2
+		_, below := bits.Sub64(a[last+1], low, 0)
+		_, below = bits.Sub64(a[last], high, below)
+		at += 2 * half & -uint(below)
+	}
+	_, below := bits.Sub64(a[at+1], low, 0)
+	_, below = bits.Sub64(a[at], high, below)
+	return (at-off)/2 + uint(below)
+}
