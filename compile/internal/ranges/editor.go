@@ -14,7 +14,8 @@ type Editor struct {
 	grown   int    // entries appended since the map was built whole
 	size    int    // entries when it was
 	owned   bool   // no published map has the list of nodes
-	leaf    int    // bounds in a leaf
+	leaf    int    // bounds in a leaf, at most
+	per     int    // and about, below a new node
 	lows    []Run  // low halves that no leaf has yet: see brief
 	scratch []Run
 	palette [256]struct{ place, a, b uint32 }
@@ -46,9 +47,12 @@ func (e *Editor) Build(runs []Run) {
 	if e.m.b16 == nil {
 		e.Reset()
 	}
-	e.leaf = 7
-	if len(runs) > 1<<16 && e.last < 1<<32 { // longer bounds are better divided than searched
-		e.leaf = 31
+	e.leaf, e.per = 7, 2
+	if len(runs) > 1<<16 { // more than the cache holds: a node less is worth some steps
+		e.leaf, e.per = 31, 12
+		if e.last >= 1<<32 { // a cache line has fewer
+			e.leaf, e.per = 15, 4
+		}
 	}
 	e.m.root = e.piece(0, e.last, runs)
 	e.size, e.grown = e.grown, 0
@@ -187,12 +191,8 @@ func (e *Editor) piece(lo, hi uint64, runs []Run) piece {
 		return e.small(width, runs)
 	}
 	window := uint(bits.Len64(runs[1].Start ^ runs[k].Start))
-	per := 2
-	if e.leaf > 7 {
-		per = 12
-	}
-	shift := window - min(window, max(1, uint(bits.Len(uint(k/per)))))
-	if e.leaf > 7 && (shift == 17 || shift == 18) {
+	shift := window - min(window, max(1, uint(bits.Len(uint(k/e.per)))))
+	if e.leaf == 31 && (shift == 17 || shift == 18) {
 		shift = 16 // finer pieces cost less than longer bounds
 	}
 	n := node{span: 1<<window - 1, shift: shift, below: runs[0].Value, beyond: runs[k].Value}
