@@ -13,7 +13,7 @@ func (m *Map) FindAll(keys []uint64, values []Value) {
 	m.first(keys, pieces)
 	m.touch(pieces)
 	for i, key := range keys {
-		values[i] = m.find(pieces[i], key, 0)
+		values[i] = m.find(pieces[i], key)
 	}
 }
 
@@ -26,7 +26,7 @@ func (m *Map) FindAll2(high, low []uint64, values []Value) {
 	m.touch(pieces)
 	n := 0
 	for i, key := range high {
-		v := m.find(pieces[i], key, low[i])
+		v := m.find2(pieces[i], key, low[i])
 		values[i] = v
 		if v&Deep != 0 { // pieces before i are done with
 			at[n], who[n] = m.deep[v&(Deep-1)], uint8(i)
@@ -39,7 +39,7 @@ func (m *Map) FindAll2(high, low []uint64, values []Value) {
 	m.touch(at[:n])
 	for k, p := range at[:n] {
 		i := who[k]
-		values[i] = m.find(p, low[i], 0)
+		values[i] = m.find(p, low[i])
 	}
 }
 
@@ -52,19 +52,18 @@ func (m *Map) first(keys []uint64, pieces []piece) {
 		return
 	}
 	n := m.nodes[m.root.values()]
-	shift := n.shift & 63
 	for i, key := range keys[:len(pieces)] {
 		at := key - n.first
 		p := m.root // outside of the window
 		if at <= n.span {
-			p = n.pages[at>>shift>>pageBits][at>>shift%pageSize]
+			p = n.piece(at)
 		}
 		pieces[i] = p
 	}
 }
 
 // touch reads the first bound of each leaf, and where leaves are longer than a
-// cache line their values too. It returns something made of all of it, so that
+// cache line what lies behind it too. It returns something made of all of it, so that
 // no compiler leaves the reading out.
 //
 //go:noinline

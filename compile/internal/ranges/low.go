@@ -76,15 +76,11 @@ func (e *Editor) at(high uint64) Value {
 		n := e.m.nodes[p.values()]
 		at := high - n.first
 		if at > n.span {
-			if high < n.first {
-				return n.below
-			}
-			return n.beyond
+			return n.outside(high)
 		}
-		at >>= n.shift
-		lo = n.first + at<<n.shift
+		lo = n.first + at&^(1<<n.shift-1)
 		hi = lo + (1<<n.shift - 1)
-		p = n.pages[at>>pageBits][at%pageSize]
+		p = n.piece(at)
 	}
 	list := e.runs(nil, p, lo, hi)
 	k := len(list) - 1

@@ -197,6 +197,7 @@ func propertyPairs(t *rapid.T) {
 		}
 		first, last := change()
 		f.edit(e, first, last)
+		require.Empty(t, e.lows, "kept for the next change")
 		m := e.Map()
 		old = append(old, published{f, m})
 		f.check(t, m)
@@ -293,7 +294,7 @@ func TestLowForms(t *testing.T) {
 		f.edit(e, k, k)
 		f.check(t, e.Map())
 		audit(t, e.Map(), 1<<64-1)
-		return e.m.find(e.m.root, 5, 9)
+		return e.m.find2(e.m.root, 5, 9)
 	}
 	require.Equal(t, Value(1), put(pair{5, 9}, 1))
 	require.NotZero(t, put(pair{5, 20}, 1)&Deep)
@@ -305,5 +306,44 @@ func TestLowForms(t *testing.T) {
 	for i := range uint64(30) {
 		put(pair{5, 2 * i}, 1)
 	}
-	require.True(t, e.m.deep[e.m.find(e.m.root, 5, 0)&(Deep-1)].isNode())
+	require.True(t, e.m.deep[e.m.find2(e.m.root, 5, 0)&(Deep-1)].isNode())
+}
+
+// TestHostSet: what a large set of hosts takes is near the 32 bytes of the two
+// bounds of each, next to none is below a second node, and none has a map of its own.
+func TestHostSet(t *testing.T) {
+	r := rand.New(rand.NewPCG(3, 4))
+	const n = 60_000
+	hosts := make([]pair, n)
+	for i := range hosts {
+		hosts[i] = pair{r.Uint64(), r.Uint64()>>1 + 1}
+	}
+	slices.SortFunc(hosts, pair.compare)
+	e := NewEditor(1<<64 - 1)
+	e.Reset()
+	runs := []Run{{}}
+	for _, h := range hosts {
+		runs = AppendRun(runs, h.high, e.Nested([]Run{{0, 0}, {h.low, 1}, {h.low + 1, 0}}))
+		runs = AppendRun(runs, h.high+1, 0)
+	}
+	e.Build(runs)
+	e.Clip()
+	m := e.Map()
+	audit(t, m, 1<<64-1)
+	require.Less(t, m.Bytes(), 40*n)
+	require.Less(t, len(m.nodes), n/1000)
+	require.Empty(t, m.deep)
+	for list := range slices.Chunk(hosts, BatchMax) {
+		var high, low [BatchMax]uint64
+		var values [BatchMax]Value
+		k := len(list)
+		for i, h := range list {
+			high[i], low[i] = h.high, h.low
+			require.Equal(t, []Value{0, 1, 0}, []Value{m.Find2(h.high, h.low-1), m.Find2(h.high, h.low), m.Find2(h.high, h.low+1)})
+		}
+		m.FindAll2(high[:k], low[:k], values[:k])
+		for _, v := range values[:k] {
+			require.Equal(t, Value(1), v)
+		}
+	}
 }

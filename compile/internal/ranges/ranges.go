@@ -87,46 +87,68 @@ type Map struct {
 	wide   uint    // of a search in any leaf of 128 bits
 }
 
-// Find returns the value of key; where its low halves differ, that of the low
-// half zero, or Deep.
-func (m *Map) Find(key uint64) Value { return m.find(m.root, key, 0) }
+// piece returns the piece for a number in the window, that far into it.
+func (n *node) piece(at uint64) piece {
+	at >>= n.shift & 63
+	return n.pages[at>>pageBits][at%pageSize]
+}
+
+// outside returns the value of a number outside of the window.
+func (n *node) outside(key uint64) Value {
+	if key < n.first {
+		return n.below
+	}
+	return n.beyond
+}
+
+// Find returns the value of key. It is for maps of numbers without low halves.
+func (m *Map) Find(key uint64) Value { return m.find(m.root, key) }
 
 // Find2 returns the value of a number of two halves.
 func (m *Map) Find2(high, low uint64) Value {
-	v := m.find(m.root, high, low)
+	v := m.find2(m.root, high, low)
 	if v&Deep != 0 {
-		v = m.find(m.deep[v&(Deep-1)], low, 0)
+		v = m.find(m.deep[v&(Deep-1)], low)
 	}
 	return v
 }
 
-// find returns the value of key below p.
-func (m *Map) find(p piece, key, low uint64) Value {
+// find returns the value of key below p, which is no leaf of 128 bits, nor has
+// any.
+func (m *Map) find(p piece, key uint64) Value {
 	for p.isNode() {
 		n := m.nodes[p.values()]
 		at := key - n.first
 		if at > n.span {
-			if key < n.first {
-				return n.below
-			}
-			return n.beyond
+			return n.outside(key)
 		}
-		at >>= n.shift & 63
-		p = n.pages[at>>pageBits][at%pageSize]
+		p = n.piece(at)
 	}
 	at, n := p.bounds(), p.count()
-	c := uint(0)
 	switch p.width() {
 	case 1:
 		return m.b32[at+n+rank.Below(m.b32, at, n, m.steps, uint32(key))]
 	case 0:
-		c = rank.Below(m.b16, at, n, m.steps, uint16(key))
-	case 3:
-		c = rank.BelowPair(m.b64, at, n, m.wide, key, low)
-	default:
-		return Value(m.b64[at+n+rank.Below(m.b64, at, n, m.steps, key)])
+		return m.value(p, rank.Below(m.b16, at, n, m.steps, uint16(key)))
 	}
-	return m.value(p, c)
+	return Value(m.b64[at+n+rank.Below(m.b64, at, n, m.steps, key)])
+}
+
+// find2 returns the value of a number of two halves below p, or Deep and the
+// number of a map of its low halves.
+func (m *Map) find2(p piece, high, low uint64) Value {
+	for p.isNode() {
+		n := m.nodes[p.values()]
+		at := high - n.first
+		if at > n.span {
+			return n.outside(high)
+		}
+		p = n.piece(at)
+	}
+	if p.width() != 3 {
+		return m.find(p, high)
+	}
+	return m.value(p, rank.BelowPair(m.b64, p.bounds(), p.count(), m.wide, high, low))
 }
 
 // value returns the value of a leaf of 16 or 128 bits behind c of its bounds.

@@ -151,7 +151,7 @@ func TestNested(t *testing.T) {
 	require.Equal(t, []Value{6, 7, 9, 8, 2}, ask(e.Map()))
 	e.ReplaceLow(100, 0, 1<<64-1, []Run{{0, 3}})
 	require.Equal(t, []Value{6, 3, 3, 3, 2}, ask(e.Map()))
-	require.Equal(t, Value(3), e.Map().Find(100), "not deep any more")
+	require.Equal(t, Value(3), e.m.find2(e.m.root, 100, 0), "not deep any more")
 	require.Equal(t, []Value{1, 7, 8, 8, 2}, ask(m), "the map before changed")
 }
 
