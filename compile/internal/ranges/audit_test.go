@@ -23,7 +23,7 @@ func audit(t require.TestingT, m *Map, last uint64) (bounds int) {
 			return
 		}
 		n := m.nodes[p.values()]
-		if n.first&n.span != 0 || n.span&(n.span+1) != 0 || n.span>>n.shift == 0 {
+		if n.first&n.span != 0 || n.span&(n.span+1) != 0 || n.span>>n.shift == 0 || n.first < lo || n.first+n.span > hi {
 			require.Fail(t, "a window", "%#x to %#x by %d", n.first, n.first+n.span, n.shift)
 		}
 		if n.first > lo && isBrief(n.below) || n.first+n.span < hi && isBrief(n.beyond) {
