@@ -50,7 +50,7 @@ func mayImport() map[string][]string {
 		"compile/internal/*": {"compile/ir", "sg", "compile/internal/*", modBart},
 
 		"enforce":             {"compile", "compile/ir", "conntrack", "conntrack/packet", "sg", "sg/policy"},
-		"enforce/nftables":    {"enforce", "compile", "compile/ir", "sg", modSys},
+		"enforce/nftables":    {"enforce", "compile", "compile/ir", "sg", "sg/cow", modSys},
 		"enforce/tun":         {"enforce", "compile/ir", "conntrack/packet", "sg", modSys},
 		"enforce/enforcetest": {"enforce", "compile", "compile/ir", "conntrack", "conntrack/packet", "ipset", "sg", "sg/policy"},
 	}

@@ -87,7 +87,11 @@ func (b *Backend) applySteps(ctx context.Context, gen, commits uint32, plan func
 	}
 	old := b.now
 	b.now, b.sure = s.next, true
-	b.due.add(old, b.now)
+	epoch := uint16(0)
+	if old != nil {
+		epoch = old.layout.epoch
+	}
+	b.due.add(s.departed, epoch, b.now.layout)
 	if err := b.cleanUp(old, s); err != nil {
 		b.sure = false // the next Apply, or Run, tries again
 		b.o.Logger.Warn("nftables: what the last policy left can not be deleted yet", "error", err)
@@ -242,13 +246,29 @@ func (b *Backend) cleanUp(old *state, s *steps) error {
 		in = all.without(s.next.taken())
 	}
 	if len(in.objects) > 0 {
-		now, err := b.kernel.objects()
+		now, err := b.lastCounts(s, in)
 		if err != nil {
 			return err
 		}
 		b.keepCounts(old, s.next, in, now)
 	}
 	return b.kernel.discard(in)
+}
+
+// lastCounts reads what goes: one by one if that is known to be all there is to
+// read, so that it does not take longer where there are many others.
+func (b *Backend) lastCounts(s *steps, in *installed) (out []namedObject, err error) {
+	if s.gone == nil {
+		return b.kernel.objects()
+	}
+	for _, o := range in.objects {
+		o, err := b.kernel.object(o)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, o)
+	}
+	return out, nil
 }
 
 // without is what of in is not taken.
@@ -276,15 +296,11 @@ func (in *installed) without(taken map[string]bool) *installed {
 // taken are the names that a state has in the kernel.
 func (s *state) taken() map[string]bool {
 	out := map[string]bool{}
-	r := s.layout.ruleset()
-	for _, c := range r.counters {
-		out[s.names.of(c.name)] = true
+	for name := range s.layout.ruleset().names {
+		out[s.names.of(name)] = true
 	}
-	for _, set := range r.sets {
-		out[s.names.of(set.name)] = true
-	}
-	for _, c := range r.chains {
-		out[s.names.of(c.name)] = true
+	for _, c := range baseChains(s.layout.o) {
+		out[c.name] = true
 	}
 	return out
 }
@@ -304,19 +320,19 @@ func (b *Backend) membersOnly(next *ir.Program, d ir.Delta, m *compile.Matcher) 
 		return nil, false
 	}
 	for _, p := range d.Policies {
-		if old.policies[p] != nil {
+		if old.has(p) {
 			return nil, false
 		}
 	}
 	for _, id := range d.Interfaces {
-		if _, here := b.o.Device(id); here || old.here[id] {
+		if _, here := b.o.Device(id); here || old.here(id) {
 			return nil, false
 		}
 	}
 	out := &memberEdit{prog: next, delta: d}
 	n := 0
 	for _, m := range d.Members {
-		counts := old.selectors[m.Selector]
+		counts := old.counts(m.Selector)
 		if counts == nil {
 			continue
 		}
@@ -418,10 +434,9 @@ func (b *Backend) applyMembers(e *memberEdit, m *compile.Matcher) error {
 			return err
 		}
 	}
-	was := *b.now.layout
 	b.now.matcher, b.now.layout.prog = m, e.prog
 	for _, d := range e.delta.Members {
-		if counts := b.now.layout.selectors[d.Selector]; counts != nil {
+		if counts := b.now.layout.counts(d.Selector); counts != nil {
 			for _, p := range d.Add {
 				counts.add(p, 1)
 			}
@@ -433,7 +448,7 @@ func (b *Backend) applyMembers(e *memberEdit, m *compile.Matcher) error {
 	if e.epoch != nil {
 		b.fresh--
 		b.now.layout.epoch = e.epoch.to
-		b.due.add(&state{layout: &was}, b.now)
+		b.due.add(nil, e.epoch.from, b.now.layout)
 	}
 	return nil
 }

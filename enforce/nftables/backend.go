@@ -38,18 +38,6 @@ type state struct {
 	names   names
 	print   fingerprint
 	gen     uint32 // the kernel's generation when it had it
-
-	is, has *ruleset // see rulesets
-}
-
-// rulesets are the layout by the renderer's names and by the kernel's. Changes
-// of members and of the epoch alone do not show in them.
-func (s *state) rulesets() (is, has *ruleset) {
-	if s.is == nil {
-		s.is = s.layout.ruleset()
-		s.has = s.names.rename(s.is, nil)
-	}
-	return s.is, s.has
 }
 
 var _ enforce.Backend = (*Backend)(nil)
@@ -146,7 +134,7 @@ func (b *Backend) protect(ctx context.Context, in *installed) (whole bool, err e
 	if err != nil || len(used) == 0 {
 		return false, err
 	}
-	n := names{}
+	n := newNames()
 	n.all(&ruleset{sets: dispatchSets(), chains: sharedChains(&b.o)}, used[0][len(untagged(used[0])):])
 	var script bytes.Buffer
 	w := newWriter(&script)

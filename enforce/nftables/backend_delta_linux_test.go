@@ -162,7 +162,7 @@ func TestDeltasLeadThere(t *testing.T) {
 			}
 			h.apply(m)
 			switch {
-			case len(was) == len(h.now.names) && was["refuse"] == h.now.names["refuse"]:
+			case was.m.Len() == h.now.names.m.Len() && was.of("refuse") == h.now.names.of("refuse"):
 				how["changed"]++
 			default:
 				how["made"]++
@@ -232,21 +232,21 @@ func TestMixedChange(t *testing.T) {
 	s := newSource(t, town([]string{friend}, []string{friend})...)
 	h.apply(s.matcher())
 	set := ""
-	for logical := range h.now.names {
+	for logical := range h.now.names.m.All() {
 		if isMemberSet(logical) {
 			set = logical
 		}
 	}
-	old := h.now.names[set]
+	old := h.now.names.known(set)
 	h.apply(s.change(joins("one", guest), joins("two", guest)))
-	require.Equal(t, old, h.now.names[set], "members only")
+	require.Equal(t, old, h.now.names.known(set), "members only")
 	web, _ := s.snapshot.Group("web")
 	more := web.Clone()
 	more.Rules = append(more.Rules, sg.Rule{ID: "more", Direction: sg.Ingress, Protocol: sg.TCP, Ports: sg.Port(8080), Peer: sg.PeerSet("one")})
 	h.apply(s.change(policy.PutGroup{Group: more}))
-	require.Equal(t, old, h.now.names[set], "rules only")
+	require.Equal(t, old, h.now.names.known(set), "rules only")
 	h.apply(s.change(policy.PutGroup{Group: web.Clone()}, leaves("one", guest), leaves("two", guest)))
-	require.NotEqual(t, old, h.now.names[set], "both")
+	require.NotEqual(t, old, h.now.names.known(set), "both")
 	require.Empty(t, h.verify())
 }
 
@@ -278,16 +278,20 @@ func TestRewrite(t *testing.T) {
 
 // TestNamesAreDistinct: chains, sets and counters share one list of names.
 func TestNamesAreDistinct(t *testing.T) {
-	l, err := newLayout(shopProgram(t), Options{Device: deviceOf}, nil)
+	l, err := newLayout(shopProgram(t), Options{Device: deviceOf})
 	require.NoError(t, err)
 	r := l.ruleset()
 	seen := map[string]bool{}
-	for _, list := range [][]string{keysOfSets(r.sets), keysOfChains(r.chains), keysOfCounters(r.counters)} {
-		for _, name := range list {
-			require.False(t, seen[name], name)
-			seen[name] = true
-			require.Zero(t, tagOf(name))
+	all := slices.Collect(r.names)
+	for _, c := range r.chains {
+		if c.hook != "" {
+			all = append(all, c.name)
 		}
+	}
+	for _, name := range all {
+		require.False(t, seen[name], name)
+		seen[name] = true
+		require.Zero(t, tagOf(name))
 	}
 	for _, c := range r.chains { // whatever a rule names is there
 		for _, rule := range c.rules {

@@ -89,7 +89,7 @@ func newBattery(t *testing.T, w *world, established sg.Established) *battery {
 			})
 		}
 		queues = append(queues, w.queue)
-		l, err := newLayout(m.Program(), w.options, nil)
+		l, err := newLayout(m.Program(), w.options)
 		require.NoError(t, err)
 		b.phases = append(b.phases, &phase{table: fmt.Sprint("phase", k), rules: l.ruleset(), match: map[statementAt]map[int]bool{}})
 	}

@@ -34,19 +34,18 @@ type place struct {
 
 func (d *due) nothing() bool { return len(d.gone) == 0 && !d.cut }
 
-// add notes what a change from old, which may be nil, to next ends.
-func (d *due) add(old, next *state) {
-	if old != nil {
-		d.gone = append(d.gone, departed(old.layout, next.layout)...)
-	}
-	if (old == nil || old.layout.epoch != next.layout.epoch) && next.layout.prog.Established() == sg.Cut {
+// add notes what a change ends: interfaces that departed, and what next refuses
+// if the epoch of before, 0 if there was none, is over.
+func (d *due) add(departed []place, epoch uint16, next *layout) {
+	d.gone = append(d.gone, departed...)
+	if epoch != next.epoch && next.prog.Established() == sg.Cut {
 		d.cut = true
 	}
 }
 
 // departed are the interfaces that left, or are others now.
 func departed(old, next *layout) (out []place) {
-	for _, d := range old.devices {
+	for _, d := range old.devices.All() {
 		now, ok := next.prog.Interface(d.iface.ID)
 		same := ok && now.VPC == d.iface.VPC
 		if next.prog.SameLineage(old.prog) {
@@ -102,7 +101,7 @@ type owned struct {
 
 func (l *layout) owners() owners {
 	out := owners{}
-	for _, d := range l.devices {
+	for _, d := range l.devices.All() {
 		z := l.zoneOf(d.iface.VPCNum)
 		if out[z] == nil {
 			out[z] = &owned{hosts: map[netip.Addr]ir.Interface{}}

@@ -5,6 +5,7 @@ import (
 	"iter"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
 	"example.com/secgroup/compile/ir"
@@ -35,9 +36,8 @@ func (b *Backend) Counters(ctx context.Context) (iter.Seq2[ir.RuleRef, enforce.C
 		if err != nil {
 			return err
 		}
-		refs := b.now.counterRefs()
 		for _, o := range all {
-			if ref, ok := refs[o.name]; ok {
+			if ref, ok := b.now.ruleOf(o.name); ok {
 				sums[ref] = sums[ref].plus(o.count)
 			}
 		}
@@ -56,15 +56,15 @@ func (b *Backend) Counters(ctx context.Context) (iter.Seq2[ir.RuleRef, enforce.C
 	}, nil
 }
 
-// counterRefs are the rules of the counters that a state has in the kernel.
-func (s *state) counterRefs() map[string]ir.RuleRef {
-	out := map[string]ir.RuleRef{}
-	for r := range s.layout.prog.Rules() {
-		if name, ok := s.names[counterName(r.Num)]; ok {
-			out[name] = r.Ref
-		}
+// ruleOf is the rule of a counter that a state has in the kernel.
+func (s *state) ruleOf(name string) (ref ir.RuleRef, ok bool) {
+	digits, ok := strings.CutPrefix(untagged(name), counterPrefix)
+	n, err := strconv.ParseUint(digits, 10, 32)
+	if !ok || err != nil || s.names.known(counterName(ir.RuleNum(n))) != name {
+		return ir.RuleRef{}, false
 	}
-	return out
+	rule, ok := s.layout.prog.Rule(ir.RuleNum(n))
+	return rule.Ref, ok
 }
 
 // keepCounts adds what the counters count that are about to go, of which now
@@ -75,10 +75,8 @@ func (b *Backend) keepCounts(old, next *state, gone *installed, now []namedObjec
 	for _, o := range gone.objects {
 		going[o.name] = true
 	}
-	refs, byComment := map[string]ir.RuleRef{}, map[string]ir.RuleRef{}
-	if old != nil {
-		refs = old.counterRefs()
-	} else {
+	byComment := map[string]ir.RuleRef{}
+	if old == nil {
 		for r := range next.layout.prog.Rules() {
 			byComment[strings.Trim(quote(r.Ref.String()), `"`)] = r.Ref
 		}
@@ -87,9 +85,9 @@ func (b *Backend) keepCounts(old, next *state, gone *installed, now []namedObjec
 		if !going[o.name] {
 			continue
 		}
-		ref, ok := refs[o.name]
-		if !ok {
-			ref, ok = byComment[o.comment]
+		ref, ok := byComment[o.comment]
+		if old != nil {
+			ref, ok = old.ruleOf(o.name)
 		}
 		if ok {
 			b.base[ref] = b.base[ref].plus(o.count)

@@ -2,8 +2,6 @@ package nftables
 
 import (
 	"context"
-	"maps"
-	"slices"
 	"time"
 
 	"example.com/secgroup/sg"
@@ -109,7 +107,7 @@ func (b *Backend) compareMembers(diff *difference) error {
 		sum uint64
 	}
 	l := b.now.layout
-	for _, s := range slices.Sorted(maps.Keys(l.selectors)) {
+	for s := range l.selectors.All() {
 		wants := map[string]content{}
 		for p := range l.prog.Members(s, sg.FamilyAny) {
 			if p.Bits() > 0 {

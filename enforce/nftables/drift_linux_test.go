@@ -6,6 +6,7 @@ import (
 	"errors"
 	"hash/maphash"
 	"log/slog"
+	"maps"
 	"net/netip"
 	"strings"
 	"testing"
@@ -30,12 +31,12 @@ func TestAPI08Drift(t *testing.T) {
 
 	// name is what the kernel calls the renderer's.
 	name := func(s string) string {
-		n, ok := h.now.names[s]
+		n, ok := h.now.names.m.Get(s)
 		require.True(t, ok, s)
 		return n
 	}
 	set := ""
-	for logical := range h.now.names {
+	for logical := range h.now.names.m.All() {
 		if isMemberSet(logical) && set == "" && h.now.layout.selectors != nil && len(logical) > 3 && logical[len(logical)-3:] == "_32" {
 			set = logical
 		}
@@ -86,12 +87,12 @@ func TestAPI08Drift(t *testing.T) {
 		})
 	}
 	t.Run("what is none", func(t *testing.T) {
-		names := h.now.names
+		names := maps.Collect(h.now.names.m.All())
 		h.opened(tcp(friend, 2999, 22)) // counts
 		h.script("add rule inet other c counter accept")
 		require.Empty(t, h.verify())
 		h.apply(s.change(joins("two", guest)))
-		require.Equal(t, names, h.now.names, "it was replaced")
+		require.Equal(t, names, maps.Collect(h.now.names.m.All()), "it was replaced")
 	})
 	t.Run("flush ruleset", func(t *testing.T) {
 		h.script("flush ruleset")
@@ -199,12 +200,12 @@ func TestBusyNeighbours(t *testing.T) {
 			return nil
 		})
 	}()
-	names := h.now.names
+	names := maps.Collect(h.now.names.m.All())
 	for range 50 {
 		h.apply(s.change(joins("one", guest)))
 		h.apply(s.change(leaves("one", guest)))
 	}
-	require.Equal(t, names, h.now.names, "it was replaced")
+	require.Equal(t, names, maps.Collect(h.now.names.m.All()), "it was replaced")
 	web, _ := s.snapshot.Group("web")
 	more := web.Clone()
 	more.Rules = append(more.Rules, sg.Rule{ID: "more", Direction: sg.Ingress, Protocol: sg.TCP, Ports: sg.Port(8080), Peer: sg.PeerSet("one")})

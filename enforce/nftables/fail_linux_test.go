@@ -215,7 +215,7 @@ func TestLoadsWhole(t *testing.T) {
 		t.Helper()
 		require.Empty(t, h.verify())
 		want := map[string]int{}
-		for s := range h.now.layout.selectors {
+		for s := range h.now.layout.selectors.All() {
 			for p := range m.Program().Members(s, sg.FamilyAny) {
 				want[h.now.names.of(setName(s, sg.FamilyOf(p.Addr()), p.Bits()))]++
 			}

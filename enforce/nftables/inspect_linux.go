@@ -116,32 +116,42 @@ func (k *kernel) inspectSets(in *installed) error {
 // objects reads the stateful objects: counters, and what else there is.
 func (k *kernel) objects() (out []namedObject, err error) {
 	err = k.dump(unix.NFT_MSG_GETOBJ, unix.NFTA_OBJ_TABLE, nil, func() { out = nil }, func(attrs iter.Seq2[int, []byte]) {
-		var o namedObject
-		for t, b := range attrs {
-			switch t {
-			case unix.NFTA_OBJ_NAME:
-				o.name = text(b)
-			case unix.NFTA_OBJ_TYPE:
-				o.typ = binary.BigEndian.Uint32(b)
-			case nftaObjUserdata:
-				o.comment = userdata(b, udataComment)
-			case unix.NFTA_OBJ_DATA:
-				for t, b := range attributes(b) {
-					switch {
-					case t == unix.NFTA_COUNTER_BYTES && len(b) == 8:
-						o.count.bytes = binary.BigEndian.Uint64(b)
-					case t == unix.NFTA_COUNTER_PACKETS && len(b) == 8:
-						o.count.packets = binary.BigEndian.Uint64(b)
-					}
+		out = append(out, readObject(attrs))
+	})
+	return out, err
+}
+
+// object reads one of them.
+func (k *kernel) object(is namedObject) (out namedObject, err error) {
+	attrs := slices.Concat(attrText(unix.NFTA_OBJ_TABLE, k.table), attrText(unix.NFTA_OBJ_NAME, is.name), attrUint32(unix.NFTA_OBJ_TYPE, is.typ))
+	err = k.get(unix.NFT_MSG_GETOBJ, attrs, func(attrs iter.Seq2[int, []byte]) { out = readObject(attrs) })
+	return out, err
+}
+
+func readObject(attrs iter.Seq2[int, []byte]) (o namedObject) {
+	for t, b := range attrs {
+		switch t {
+		case unix.NFTA_OBJ_NAME:
+			o.name = text(b)
+		case unix.NFTA_OBJ_TYPE:
+			o.typ = binary.BigEndian.Uint32(b)
+		case nftaObjUserdata:
+			o.comment = userdata(b, udataComment)
+		case unix.NFTA_OBJ_DATA:
+			for t, b := range attributes(b) {
+				switch {
+				case t == unix.NFTA_COUNTER_BYTES && len(b) == 8:
+					o.count.bytes = binary.BigEndian.Uint64(b)
+				case t == unix.NFTA_COUNTER_PACKETS && len(b) == 8:
+					o.count.packets = binary.BigEndian.Uint64(b)
 				}
 			}
 		}
-		if o.typ != unix.NFT_OBJECT_COUNTER {
-			o.count = count{}
-		}
-		out = append(out, o)
-	})
-	return out, err
+	}
+	if o.typ != unix.NFT_OBJECT_COUNTER {
+		o.count = count{}
+	}
+	return o
 }
 
 // lookups returns the sets that the rules of a chain look into.

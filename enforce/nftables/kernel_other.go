@@ -28,6 +28,7 @@ func (*kernel) emptyChain(*installed) (bool, error)                { return fals
 func (*kernel) ruleComment(string) (string, error)                 { return "", ErrPlatform }
 func (*kernel) lookups(string) ([]string, error)                   { return nil, ErrPlatform }
 func (*kernel) objects() ([]namedObject, error)                    { return nil, ErrPlatform }
+func (*kernel) object(namedObject) (namedObject, error)            { return namedObject{}, ErrPlatform }
 func (*kernel) edit([]setEdit, *epochEdit) error                   { return ErrPlatform }
 func (*kernel) turn([]dispatchEdit, []setEdit, *epochEdit) error   { return ErrPlatform }
 func (*kernel) readMark(string) (epochMark, bool, error)           { return epochMark{}, false, ErrPlatform }

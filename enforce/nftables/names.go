@@ -1,9 +1,12 @@
 package nftables
 
 import (
+	"cmp"
 	"fmt"
 	"strconv"
 	"strings"
+
+	"example.com/secgroup/sg/cow"
 )
 
 // A packet that is on its way through the table when a transaction commits
@@ -14,14 +17,59 @@ import (
 // old part any more it goes.
 
 // names says what objects are called in the kernel, by the names that the
-// renderer gives them. What it does not know keeps its name.
-type names map[string]string
+// renderer gives them. What it does not know keeps its name. A copy costs
+// little.
+type names struct{ m *cow.Map[string, string] }
+
+func newNames() names { return names{cow.New[string, string](cmp.Compare[string])} }
 
 func (n names) of(name string) string {
-	if k, ok := n[name]; ok {
+	if k, ok := n.m.Get(name); ok {
 		return k
 	}
 	return name
+}
+
+// known is what the kernel calls something, "" if it is not known.
+func (n names) known(name string) string {
+	k, _ := n.m.Get(name)
+	return k
+}
+
+// with are the names after those of some things were replaced: what is in gone
+// and not in given has none any more.
+func (n names) with(given map[string]string, gone *ruleset) names {
+	out := names{n.m.Clone()}
+	for name := range gone.names {
+		if _, ok := given[name]; !ok {
+			out.m.Delete(name)
+		}
+	}
+	for name, k := range given {
+		if out.known(name) != k {
+			out.m.Set(name, k)
+		}
+	}
+	return out
+}
+
+// names yields the names of everything but base chains.
+func (r *ruleset) names(yield func(string) bool) {
+	for _, c := range r.counters {
+		if !yield(c.name) {
+			return
+		}
+	}
+	for _, s := range r.sets {
+		if !yield(s.name) {
+			return
+		}
+	}
+	for _, c := range r.chains {
+		if c.hook == "" && !yield(c.name) {
+			return
+		}
+	}
 }
 
 // tag is the end of the names of one generation.
@@ -155,16 +203,8 @@ func (n names) rename(r *ruleset, kept map[string]*chain) *ruleset {
 
 // all names everything in r but base chains anew.
 func (n names) all(r *ruleset, suffix string) {
-	for _, c := range r.counters {
-		n[c.name] = c.name + suffix
-	}
-	for _, s := range r.sets {
-		n[s.name] = s.name + suffix
-	}
-	for _, c := range r.chains {
-		if c.hook == "" {
-			n[c.name] = c.name + suffix
-		}
+	for name := range r.names {
+		n.m.Set(name, name+suffix)
 	}
 }
 

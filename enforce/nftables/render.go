@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"iter"
-	"maps"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -22,7 +21,7 @@ import (
 // sg.Errors, whose parts wrap sg.ErrUnsupported, sg.ErrQuota, sg.ErrDuplicate
 // or sg.ErrInvalid.
 func Render(w io.Writer, p *ir.Program, o Options) error {
-	l, err := newLayout(p, o, nil)
+	l, err := newLayout(p, o)
 	if err != nil {
 		return err
 	}
@@ -41,11 +40,11 @@ func RenderDelta(w io.Writer, prev, next *ir.Program, o Options) error {
 	if !ok {
 		return &sg.FieldError{Path: "prev", Err: sg.ErrInvalid, Detail: "a program of another Compiler: render the whole"}
 	}
-	was, err := newLayout(prev, o, nil)
+	was, err := newLayout(prev, o)
 	if err != nil {
 		return err
 	}
-	is, err := newLayout(next, o, nil)
+	is, err := newLayout(next, o)
 	if err != nil {
 		return err
 	}
@@ -54,224 +53,13 @@ func RenderDelta(w io.Writer, prev, next *ir.Program, o Options) error {
 	return out.flush()
 }
 
-// layout is a program as this host's table has it.
-type layout struct {
-	prog  *ir.Program
-	o     *Options
-	epoch uint16
-	zones map[uint16]int // conntrack zones by number of VPC, where they differ from it
-
-	devices   []device
-	policies  map[uint32]*policyPart
-	selectors map[ir.SelectorNum]*memberLengths
-	vpcs      map[uint16]sg.VPCID
-	here      map[sg.InterfaceID]bool
-}
-
-// withMembers is l for prog, whose members differ by d.
-func (l *layout) withMembers(prog *ir.Program, d ir.Delta) *layout {
-	next := *l
-	next.prog = prog
-	next.selectors = maps.Clone(l.selectors)
-	for _, m := range d.Members {
-		counts := next.selectors[m.Selector]
-		if counts == nil {
-			continue
-		}
-		counts = counts.clone()
-		for _, p := range m.Add {
-			counts.add(p, 1)
-		}
-		for _, p := range m.Remove {
-			counts.add(p, -1)
-		}
-		next.selectors[m.Selector] = counts
-	}
-	return &next
-}
-
-// device is an interface on this host.
-type device struct {
-	name  string
-	iface ir.Interface
-}
-
-// policyPart is the chains of one policy.
-type policyPart struct {
-	policy    *ir.Policy
-	chains    []chain
-	used      []ruleUse
-	selectors map[ir.SelectorNum]bool
-	ports     map[string][]string
-}
-
-// memberLengths counts the prefixes of a selector by length.
-type memberLengths struct{ v4, v6 map[int]int }
-
-func (m *memberLengths) of(f sg.Family) map[int]int {
-	if f == sg.IPv4 {
-		return m.v4
-	}
-	return m.v6
-}
-
-// lengths returns the lengths that there are, the longest first.
-func (m *memberLengths) lengths(f sg.Family) []int {
-	out := slices.Sorted(maps.Keys(m.of(f)))
-	slices.Reverse(out)
-	return out
-}
-
-func (m *memberLengths) add(p netip.Prefix, n int) {
-	counts := m.of(sg.FamilyOf(p.Addr()))
-	if counts[p.Bits()] += n; counts[p.Bits()] == 0 {
-		delete(counts, p.Bits())
-	}
-}
-
-func (m *memberLengths) clone() *memberLengths {
-	return &memberLengths{maps.Clone(m.v4), maps.Clone(m.v6)}
-}
-
-// newLayout lays p out. What from has holds for p too: counts of members,
-// policies, and the epoch; it may be nil.
-func newLayout(p *ir.Program, o Options, from *layout) (*layout, error) {
-	o, err := o.withDefaults()
-	if err != nil {
-		return nil, err
-	}
-	l := &layout{
-		prog: p, o: &o, epoch: epochOf(p),
-		policies: map[uint32]*policyPart{}, here: map[sg.InterfaceID]bool{}, selectors: map[ir.SelectorNum]*memberLengths{}, vpcs: map[uint16]sg.VPCID{},
-	}
-	if from != nil {
-		l.epoch = from.epoch
-		l.selectors = maps.Clone(from.selectors)
-		if l.selectors == nil {
-			l.selectors = map[ir.SelectorNum]*memberLengths{}
-		}
-	}
-	if err := l.findDevices(); err != nil {
-		return nil, err
-	}
-	var errs sg.Errors
-	selectors := map[ir.SelectorNum]*memberLengths{}
-	for _, d := range l.devices {
-		num := d.iface.Policy
-		if l.policies[num] != nil {
-			continue
-		}
-		pol, ok := p.Policy(num)
-		if !ok {
-			errs.Add("interfaces["+quote(string(d.iface.ID))+"].policy", num, sg.ErrNotFound, "")
-			continue
-		}
-		var part *policyPart
-		if from != nil {
-			part = from.policies[num]
-		}
-		if part == nil {
-			part = l.policy(pol)
-		}
-		l.policies[num] = part
-		for s := range part.selectors {
-			selectors[s] = l.membersOf(s)
-		}
-	}
-	l.selectors = selectors
-	return l, errs.Err()
-}
-
-// epochOf is the epoch of a program in the 15 bits that a mark has for it.
-func epochOf(p *ir.Program) uint16 { return uint16(p.Epoch()%maxEpoch) + 1 }
-
-// findDevices finds the interfaces of this host.
-func (l *layout) findDevices() error {
-	var errs sg.Errors
-	owner := map[string]sg.InterfaceID{}
-	for i := range l.prog.Interfaces() {
-		name, ok := l.o.Device(i.ID)
-		if !ok {
-			continue
-		}
-		path := "interfaces[" + quote(string(i.ID)) + "]"
-		if why := checkDevice(name); why != "" {
-			errs.Add(path+".device", name, sg.ErrInvalid, why)
-			continue
-		}
-		if other, ok := owner[name]; ok {
-			errs.Add(path+".device", name, sg.ErrDuplicate, "the device is that of "+quote(string(other)))
-			continue
-		}
-		if i.VPCNum == 1<<16-1 {
-			errs.Add(path+".vpc", string(i.VPC), sg.ErrQuota, "a host has zones for 65,535 VPCs")
-			continue
-		}
-		owner[name] = i.ID
-		l.vpcs[i.VPCNum] = i.VPC
-		l.here[i.ID] = true
-		l.devices = append(l.devices, device{name, i})
-	}
-	slices.SortFunc(l.devices, func(a, b device) int { return compareStrings(a.name, b.name) })
-	for _, name := range sortedKeys(l.o.Uplinks) {
-		if id, ok := owner[name]; ok {
-			errs.Add("uplinks["+quote(name)+"]", name, sg.ErrDuplicate, "the device is that of "+quote(string(id)))
-		}
-	}
-	return errs.Err()
-}
-
-func compareStrings(a, b string) int {
-	switch {
-	case a < b:
-		return -1
-	case a > b:
-		return 1
-	}
-	return 0
-}
-
-func (l *layout) membersOf(s ir.SelectorNum) *memberLengths {
-	m := l.selectors[s]
-	if m == nil {
-		m = &memberLengths{map[int]int{}, map[int]int{}}
-		for p := range l.prog.Members(s, sg.FamilyAny) {
-			m.add(p, 1)
-		}
-		l.selectors[s] = m
-	}
-	return m
-}
-
-// policy writes the chains of a policy.
-func (l *layout) policy(pol *ir.Policy) *policyPart {
-	c := &policyChains{
-		prog:      l.prog,
-		lengths:   func(s ir.SelectorNum, f sg.Family) []int { return l.membersOf(s).lengths(f) },
-		num:       pol.Num,
-		used:      map[ruleUse]bool{},
-		selectors: map[ir.SelectorNum]bool{},
-		ports:     map[string][]string{},
-	}
-	c.build(pol)
-	return &policyPart{policy: pol, chains: c.chains, used: sortedUses(c.used), selectors: c.selectors, ports: c.ports}
-}
-
 // ruleset puts the parts together.
 func (l *layout) ruleset() *ruleset {
 	r := &ruleset{table: l.o.Table}
-	used, ports := map[ruleUse]bool{}, map[string][]string{}
-	for _, part := range l.policies {
-		maps.Copy(ports, part.ports)
-		for _, u := range part.used {
-			used[u] = true
-		}
-	}
-	uses := sortedUses(used)
-	counted := map[ir.RuleNum]bool{}
-	for _, u := range uses {
-		if !counted[u.num] {
-			counted[u.num] = true
+	last := ir.RuleNum(0)
+	for u := range l.uses.All() {
+		if u.num != last {
+			last = u.num
 			rule, _ := l.prog.Rule(u.num)
 			r.counters = append(r.counters, counter{counterName(u.num), rule.Ref.String()})
 		}
@@ -284,39 +72,34 @@ func (l *layout) ruleset() *ruleset {
 	if l.prog.Established() != sg.Keep {
 		r.sets = append(r.sets, epochSet(l.epoch))
 	}
-	for _, name := range sortedKeys(ports) {
-		r.sets = append(r.sets, set{name: name, decl: "type inet_service; flags interval", elements: slices.Values(ports[name])})
+	for name, p := range l.ports.All() {
+		r.sets = append(r.sets, set{name: name, decl: "type inet_service; flags interval", elements: slices.Values(p.keys)})
 	}
-	for _, s := range slices.Sorted(maps.Keys(l.selectors)) {
+	for s := range l.selectors.All() {
 		r.sets = append(r.sets, l.selectorSets(s)...)
 	}
 
 	r.chains = append(r.chains, baseChains(l.o)...)
-	for _, num := range slices.Sorted(maps.Keys(l.vpcs)) {
-		r.chains = append(r.chains, chain{name: l.vpcChain(num), rules: []string{withComment("ct zone set "+strconv.Itoa(l.zoneOf(num)), string(l.vpcs[num]))}})
+	for num, v := range l.vpcs.All() {
+		r.chains = append(r.chains, chain{name: l.vpcChain(num), rules: []string{withComment("ct zone set "+strconv.Itoa(l.zoneOf(num)), string(v.id))}})
 	}
 	r.chains = append(r.chains, sharedChains(l.o)...)
 	r.chains = append(r.chains, epochChains(l.epoch, l.prog.Established() == sg.Keep)...)
-	for _, num := range slices.Sorted(maps.Keys(l.policies)) {
-		r.chains = append(r.chains, l.policies[num].chains...)
+	for _, p := range l.policies.All() {
+		r.chains = append(r.chains, p.chains...)
 	}
-	for _, u := range uses {
+	for u := range l.uses.All() {
 		r.chains = append(r.chains, l.ruleChain(u))
 	}
 	return r
 }
 
-func counterName(n ir.RuleNum) string { return "rule" + strconv.Itoa(int(n)) }
+// counterPrefix is what the names of counters begin with.
+const counterPrefix = "rule"
 
-func (l *layout) vpcChain(num uint16) string { return "vpc" + strconv.Itoa(l.zoneOf(num)-1) }
+func counterName(n ir.RuleNum) string { return counterPrefix + strconv.Itoa(int(n)) }
 
-// zoneOf is the conntrack zone of a VPC; zone 0 is the host's.
-func (l *layout) zoneOf(num uint16) int {
-	if z, ok := l.zones[num]; ok {
-		return z
-	}
-	return int(num) + 1
-}
+func vpcChainOf(zone int) string { return "vpc" + strconv.Itoa(zone-1) }
 
 // ruleChain counts what a rule decides and passes it on.
 func (l *layout) ruleChain(u ruleUse) chain {
@@ -379,7 +162,7 @@ func (l *layout) dispatchElements() map[string][]string {
 	zone := func(device string, vpc uint16) {
 		e["zones"] = append(e["zones"], quoteDevice(device)+" : goto "+l.vpcChain(vpc))
 	}
-	for _, d := range l.devices {
+	for _, d := range l.devices.All() {
 		i := d.iface
 		zone(d.name, i.VPCNum)
 		e["zones_by_route"] = append(e["zones_by_route"], quoteDevice(d.name)+" : goto "+l.vpcChain(i.VPCNum))
@@ -390,28 +173,24 @@ func (l *layout) dispatchElements() map[string][]string {
 		e["egress_of"] = append(e["egress_of"], quoteDevice(d.name)+" : goto "+p+"_from")
 		e["ingress_of"] = append(e["ingress_of"], quoteDevice(d.name)+" : goto "+p+"_to")
 		e["ingress_local_of"] = append(e["ingress_local_of"], quoteDevice(d.name)+" : goto "+p+"_to_local")
-		for _, a := range sg.MergePrefixes(slices.Concat(i.Addrs, i.Allow)) {
+		for _, a := range sg.MergePrefixes(prefixesOf(i)) {
 			name := "own" + vFamily(sg.FamilyOf(a.Addr()))
 			e[name] = append(e[name], quoteDevice(d.name)+" . "+addrText(a))
 		}
 		if i.Guard {
-			for _, a := range sg.MergePrefixes(i.Addrs) {
+			for _, a := range sg.MergePrefixes(slices.Clone(i.Addrs)) {
 				name := "home" + vFamily(sg.FamilyOf(a.Addr()))
 				e[name] = append(e[name], quoteDevice(d.name)+" . "+addrText(a))
 			}
 		}
 	}
-	var ends []netip.Prefix
-	for _, d := range l.devices {
-		ends = append(append(ends, d.iface.Addrs...), d.iface.Allow...)
-	}
-	for _, a := range sg.MergePrefixes(ends) {
+	for _, a := range l.ends {
 		name := "ends" + vFamily(sg.FamilyOf(a.Addr()))
 		e[name] = append(e[name], addrText(a))
 	}
 	nums := map[sg.VPCID]uint16{}
-	for num, id := range l.vpcs {
-		nums[id] = num
+	for num, v := range l.vpcs.All() {
+		nums[v.id] = num
 	}
 	for _, name := range sortedKeys(l.o.Uplinks) {
 		if num, ok := nums[l.o.Uplinks[name]]; ok { // else no interface of that VPC is here
@@ -434,10 +213,10 @@ func addrText(p netip.Prefix) string {
 // memberChanges are the changes of the sets that both layouts have.
 func (l *layout) memberChanges(was *layout, d ir.Delta) map[string]elementChange {
 	out := map[string]elementChange{}
-	for s, is := range l.selectors {
+	for s, is := range l.selectors.All() {
 		for _, f := range []sg.Family{sg.IPv4, sg.IPv6} {
 			for bits := range is.of(f) {
-				if old := was.selectors[s]; old != nil && old.of(f)[bits] > 0 {
+				if old := was.counts(s); old != nil && old.of(f)[bits] > 0 {
 					out[setName(s, f, bits)] = elementChange{} // as before, but for what follows
 				}
 			}

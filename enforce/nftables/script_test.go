@@ -82,7 +82,7 @@ func TestDepth(t *testing.T) {
 		require.NoError(t, err)
 		m, err := compile.Compile(s)
 		require.NoError(t, err)
-		l, err := newLayout(m.Program(), Options{Device: deviceOfSite}, nil)
+		l, err := newLayout(m.Program(), Options{Device: deviceOfSite})
 		require.NoError(t, err)
 		if way := longestWay(t, l.ruleset()); len(way) > len(deepest) {
 			deepest = way

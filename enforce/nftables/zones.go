@@ -1,12 +1,8 @@
 package nftables
 
 import (
-	"maps"
-	"slices"
 	"strconv"
 	"strings"
-
-	"example.com/secgroup/sg"
 )
 
 // A VPC keeps its conntrack zone as long as the table has it, whatever number
@@ -16,8 +12,8 @@ import (
 // zonesByVPC are the zones of a layout.
 func (l *layout) zonesByVPC() map[string]int {
 	out := map[string]int{}
-	for num, id := range l.vpcs {
-		out[string(id)] = l.zoneOf(num)
+	for num, v := range l.vpcs.All() {
+		out[string(v.id)] = l.zoneOf(num)
 	}
 	return out
 }
@@ -48,19 +44,19 @@ func (b *Backend) zonesInUse(in *installed) (map[string]int, error) {
 
 // assignZones gives every VPC a zone: that which it has, else one that no other
 // VPC has or had.
-func assignZones(have map[string]int, vpcs map[uint16]sg.VPCID) map[uint16]int {
+func assignZones(have map[string]int, next *layout) map[uint16]int {
 	taken := map[int]bool{}
 	for _, z := range have {
 		taken[z] = true
 	}
 	out := map[uint16]int{}
-	for num, id := range vpcs {
-		if z, ok := have[string(id)]; ok {
+	for num, v := range next.vpcs.All() {
+		if z, ok := have[string(v.id)]; ok {
 			out[num] = z
 		}
 	}
 	free := 1
-	for _, num := range slices.Sorted(maps.Keys(vpcs)) {
+	for num := range next.vpcs.All() {
 		if out[num] != 0 {
 			continue
 		}
