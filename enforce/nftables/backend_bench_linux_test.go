@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 
 	"example.com/secgroup/compile"
 	"example.com/secgroup/sg"
@@ -23,7 +24,7 @@ func country(interfaces, groups, rules int) []policy.Change {
 		group := &sg.Group{ID: sg.GroupID(fmt.Sprintf("g%d", g)), Name: fmt.Sprintf("g%d", g), VPC: "a"}
 		for r := range rules / groups {
 			group.Rules = append(group.Rules, sg.Rule{ID: sg.RuleID(fmt.Sprintf("r%d", r)), Direction: sg.Ingress, Protocol: sg.TCP,
-				Ports: sg.Port(uint16(1000 + r)), Peer: sg.PeerCIDR(prefix(fmt.Sprintf("20.%d.%d.%d/32", g, r>>8, r&0xff)))})
+				Ports: sg.Port(uint16(1000 + r)), Peer: sg.PeerCIDR(prefix(fmt.Sprintf("%d.%d.%d.%d/32", 20+g>>8, g&0xff, r>>8, r&0xff)))})
 		}
 		out = append(out, policy.PutGroup{Group: group})
 	}
@@ -52,42 +53,74 @@ func BenchmarkApply(b *testing.B) {
 	}
 }
 
-// BenchmarkRule adds and removes a rule of one group among many.
+// BenchmarkRule adds and removes a rule of one group among many: of a small one
+// of its own, which two interfaces have, and of one of those that have all the
+// rules there are.
 func BenchmarkRule(b *testing.B) {
+	for _, c := range []struct {
+		group         sg.GroupID
+		groups, rules int
+	}{{"web", 20, 100}, {"web", 20, 1_000}, {"web", 20, 10_000}, {"g0", 20, 10_000}, {"g0", 1_000, 10_000}} {
+		b.Run(fmt.Sprintf("of=%s/groups=%d/rules=%d", c.group, c.groups, c.rules), func(b *testing.B) {
+			benchmarkChange(b, country(1_000, c.groups, c.rules), func(s *source) [2]policy.Change { return oneRule(s, c.group) })
+		})
+	}
+}
+
+// oneRule is a rule more in a group, and one less.
+func oneRule(s *source, id sg.GroupID) [2]policy.Change {
 	more := sg.Rule{ID: "more", Direction: sg.Ingress, Protocol: sg.TCP, Ports: sg.Port(8080), Peer: sg.PeerSet("one")}
-	benchmarkChange(b, func(s *source) [2]policy.Change {
-		web, _ := s.snapshot.Group("web")
-		longer := web.Clone()
-		longer.Rules = append(longer.Rules, more)
-		return [2]policy.Change{policy.PutGroup{Group: longer}, policy.PutGroup{Group: web}}
-	})
+	return [2]policy.Change{policy.EditGroup{ID: id, Add: []sg.Rule{more}}, policy.EditGroup{ID: id, Remove: []sg.RuleID{more.ID}}}
 }
 
 // BenchmarkInterface adds and removes an interface among many, of a group that
 // others have.
 func BenchmarkInterface(b *testing.B) {
 	more := &sg.Interface{ID: "sgx1000", VPC: "a", Addrs: prefixes("10.1.200.1"), Groups: []sg.GroupID{"g0"}}
-	benchmarkChange(b, func(*source) [2]policy.Change {
-		return [2]policy.Change{policy.PutInterface{Interface: more}, policy.DeleteInterface{ID: more.ID}}
-	})
-}
-
-// benchmarkChange makes a change and undoes it, beside more and more rules.
-func benchmarkChange(b *testing.B, changes func(*source) [2]policy.Change) {
 	for _, rules := range []int{100, 1_000, 10_000} {
 		b.Run(fmt.Sprint("rules=", rules), func(b *testing.B) {
-			h := newHost(b, Options{})
-			s := newSource(b, append(town([]string{friend}, nil), country(1_000, 20, rules)...)...)
-			h.apply(s.matcher())
-			two := changes(s)
-			for n := 0; b.Loop(); n++ {
-				b.StopTimer()
-				m := s.change(two[n%2])
-				b.StartTimer()
-				h.apply(m)
-			}
+			benchmarkChange(b, country(1_000, 20, rules), func(*source) [2]policy.Change {
+				return [2]policy.Change{policy.PutInterface{Interface: more}, policy.DeleteInterface{ID: more.ID}}
+			})
 		})
 	}
+}
+
+// benchmarkChange makes a change and undoes it, beside others, and tells whose
+// CPU an Apply takes: this process's, in its own code and in the kernel, and that
+// of nft.
+func benchmarkChange(b *testing.B, beside []policy.Change, changes func(*source) [2]policy.Change) {
+	h := newHost(b, Options{})
+	s := newSource(b, append(town([]string{friend}, nil), beside...)...)
+	h.apply(s.matcher())
+	two := changes(s)
+	var spent [4]time.Duration
+	for n := 0; b.Loop(); n++ {
+		b.StopTimer()
+		m := s.change(two[n%2])
+		before := cpu(b)
+		b.StartTimer()
+		h.apply(m)
+		b.StopTimer()
+		for i, d := range cpu(b) {
+			spent[i] += d - before[i]
+		}
+		b.StartTimer()
+	}
+	for i, what := range []string{"own-µs", "own-kernel-µs", "nft-µs", "nft-kernel-µs"} {
+		b.ReportMetric(float64(spent[i].Microseconds())/float64(b.N), what)
+	}
+}
+
+// cpu is the CPU time of this process, in its own code and in the kernel, and
+// that of its children.
+func cpu(b *testing.B) (out [4]time.Duration) {
+	for i, who := range []int{unix.RUSAGE_SELF, unix.RUSAGE_CHILDREN} {
+		var u unix.Rusage
+		require.NoError(b, unix.Getrusage(who, &u))
+		out[2*i], out[2*i+1] = time.Duration(u.Utime.Nano()), time.Duration(u.Stime.Nano())
+	}
+	return out
 }
 
 // textSets loads a table of another name in which sets hold a list: a plain
