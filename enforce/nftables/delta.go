@@ -133,12 +133,10 @@ func newPlan(now, next *state, was, is *layout, d ir.Delta, suffix string) *plan
 func (p *plan) steps(d ir.Delta) *steps {
 	now, next := p.now, p.next
 	next.names = now.names.with(p.given, p.old)
-	before := now.names.rename(p.old, nil)
-	kept := byName(before.chains, chain.key)
-	for name := range inPlace() {
-		delete(kept, now.names.of(name))
-	}
-	after := next.names.rename(p.new, kept)
+	// What there is has its rules: only what is new is written.
+	before := now.names.rename(p.old, func(string) bool { return true })
+	there := byName(before.chains, chain.key)
+	after := next.names.rename(p.new, func(name string) bool { return there[name] != nil })
 	s := &steps{how: "changing the table", next: next, departed: departed(p.was, next.layout)}
 	s.stage = p.is.large(next.names, now.names)
 	staged(after, s.stage)

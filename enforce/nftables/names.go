@@ -158,15 +158,19 @@ func nameLength(s string) int {
 
 // refs calls f with every name in a rule or an element.
 func refs(rule string, f func(name string)) {
-	rewrite(rule, func(name string) string {
-		f(name)
-		return name
-	})
+	for from := 0; ; {
+		at, n := nextName(rule, from)
+		if n == 0 {
+			return
+		}
+		f(rule[at : at+n])
+		from = at + n
+	}
 }
 
-// rename returns r with the names of the kernel. Chains that have the name of
-// one of kept are as that one is.
-func (n names) rename(r *ruleset, kept map[string]*chain) *ruleset {
+// rename returns r with the names of the kernel, without the rules of those
+// chains for whose name without says so; it may be nil.
+func (n names) rename(r *ruleset, without func(name string) bool) *ruleset {
 	out := &ruleset{table: r.table}
 	for _, c := range r.counters {
 		c.name = n.of(c.name)
@@ -187,13 +191,12 @@ func (n names) rename(r *ruleset, kept map[string]*chain) *ruleset {
 	}
 	for _, c := range r.chains {
 		c.name = n.of(c.name)
-		if k := kept[c.name]; k != nil {
-			out.chains = append(out.chains, *k)
-			continue
-		}
-		rules := make([]string, len(c.rules))
-		for i, rule := range c.rules {
-			rules[i] = rewrite(rule, n.of)
+		var rules []string
+		if without == nil || !without(c.name) {
+			rules = make([]string, len(c.rules))
+			for i, rule := range c.rules {
+				rules[i] = rewrite(rule, n.of)
+			}
 		}
 		c.rules = rules
 		out.chains = append(out.chains, c)
