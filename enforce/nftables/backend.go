@@ -3,6 +3,7 @@ package nftables
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"hash/maphash"
 	"sync"
@@ -55,7 +56,10 @@ func New(o Options) (*Backend, error) {
 // without effect; then one transaction leads packets there, so that each is
 // judged by the old policy or by the new one, and what is old goes when no
 // packet is in it any more. Where only members of groups and IP sets differ it
-// changes those elements and nothing else, in time proportional to them.
+// changes those elements and nothing else, in time proportional to them. Any
+// other change is planned in time proportional to the policies that it touches
+// and to the interfaces that have them; nft and the kernel then look at the whole
+// table.
 //
 // The first Apply takes over a table that an earlier process left: it replaces
 // what is in it, and connections that stay allowed go on. A table that somebody
@@ -88,6 +92,10 @@ func (b *Backend) locked(op string, f func() error) error {
 		b.kernel = k
 	}
 	if err := f(); err != nil {
+		var faults sg.Errors
+		if errors.As(err, &faults) {
+			return faults // found before anything was done
+		}
 		b.disconnect()
 		return classify(op, err)
 	}

@@ -27,6 +27,32 @@ func (c *cancelled) Err() error {
 	return nil
 }
 
+// TestFaultOfAChange: what can not be expressed of a change is refused as it is
+// of a whole policy, and nothing is different afterwards.
+func TestFaultOfAChange(t *testing.T) {
+	o := Options{Device: func(id sg.InterfaceID) (string, bool) {
+		d, ok := map[sg.InterfaceID]string{"sg0": "sg0", "sg1": "sg1", "twin": "sg0", "up": "up0", "odd": "a b"}[id]
+		return d, ok
+	}}
+	h := newHost(t, o)
+	s := newSource(t, town([]string{friend}, nil)...)
+	h.apply(s.matcher())
+	want, tag := h.table(), h.tag
+	for _, id := range []sg.InterfaceID{"twin", "up", "odd"} {
+		put := policy.PutInterface{Interface: &sg.Interface{ID: id, VPC: "a", Addrs: prefixes("10.0.0.9"), Groups: []sg.GroupID{"web"}}}
+		m := s.change(put)
+		_, whole := newLayout(m.Program(), h.o)
+		require.Error(t, whole)
+		require.Equal(t, whole, h.tryApply(m), id)
+		require.Equal(t, want, h.table())
+		require.Equal(t, tag, h.tag)
+		require.True(t, h.sure)
+		h.apply(s.change(policy.DeleteInterface{ID: id}))
+		require.Empty(t, h.verify())
+		want, tag = h.table(), h.tag
+	}
+}
+
 // TestHistoriesWithFaults: whatever goes wrong between changes, and in the middle
 // of one, the table is the one that a Backend makes that knows nothing else. An
 // Apply that fails changes nothing, and the next one starts from there.
