@@ -16,8 +16,10 @@ type Options struct {
 	Table string
 
 	// Device returns the kernel name of an interface; false if the interface
-	// is not on this host. It is asked at every Apply. The device need not
-	// exist yet: rules go by name and stand before it appears.
+	// is not on this host. Apply asks for the interfaces that differ, and for
+	// all of them if it does not know what differs or the matcher is the one of
+	// before. The device need not exist yet: rules go by name and stand before
+	// it appears.
 	Device func(sg.InterfaceID) (string, bool)
 
 	// Uplinks are the devices that carry the traffic of one VPC to and from

@@ -18,7 +18,7 @@ import (
 	"example.com/secgroup/sg/policy"
 )
 
-var planned = flag.Int("plan.histories", 40, "random histories of a policy of which every step is planned in two ways")
+var planned = flag.Int("plan.histories", 24, "random histories of a policy of which every step is planned in two ways")
 
 // planner is a Backend without a kernel: it plans, and takes it that what it
 // planned is done.
