@@ -2,6 +2,8 @@ package nftables
 
 import (
 	"context"
+	"strconv"
+	"strings"
 	"time"
 
 	"example.com/secgroup/sg"
@@ -23,6 +25,16 @@ func (d *difference) list() (out []string) {
 		}
 	}
 	return out
+}
+
+// summary is list for a line of a log.
+func (d *difference) summary() string {
+	list := d.list()
+	const most = 8
+	if more := len(list) - most; more > 1 {
+		list = append(list[:most], "and "+strconv.Itoa(more)+" more")
+	}
+	return strings.Join(list, "; ")
 }
 
 // skip reports what a fingerprint leaves out: what an epoch and members change.
@@ -56,7 +68,7 @@ func (b *Backend) lookAgain(gen uint32) error {
 		return nil
 	}
 	b.sure = false
-	b.o.Logger.Warn("nftables: the table was changed by somebody else", "differences", diff.list())
+	b.o.Logger.Warn("nftables: the table was changed by somebody else", "differences", diff.summary())
 	return nil
 }
 

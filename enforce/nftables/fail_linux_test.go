@@ -94,7 +94,7 @@ func TestFailures(t *testing.T) {
 		err = <-result
 		require.ErrorIs(t, err, context.Canceled)
 		require.ErrorIs(t, err, ErrNotApplied)
-		require.Contains(t, err.Error(), "did not finish in time")
+		require.Equal(t, "nftables: apply: the ruleset was not applied (context canceled): called off before nft had finished", err.Error())
 		for _, pid := range strings.Fields(string(pids)) {
 			stat, err := os.ReadFile("/proc/" + pid + "/stat")
 			require.True(t, err != nil || strings.Contains(string(stat), ") Z "), "a child is left: %s", stat)

@@ -3,6 +3,7 @@ package nftables
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os/exec"
 	"strings"
@@ -36,9 +37,12 @@ func classify(op string, err error) *Error {
 		e.Err, e.Output = ErrPlatform, ""
 	case errors.Is(err, ErrCount):
 		e.Err, e.Detail = ErrCount, "apply again"
-	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
-		e.Err = errors.Join(ErrNotApplied, err)
-		e.Detail = "nft did not finish in time"
+	case errors.Is(err, context.Canceled):
+		e.Err = fmt.Errorf("%w (%w)", ErrNotApplied, context.Canceled)
+		e.Detail, e.Output = "called off before nft had finished", ""
+	case errors.Is(err, context.DeadlineExceeded):
+		e.Err = fmt.Errorf("%w (%w)", ErrNotApplied, context.DeadlineExceeded)
+		e.Detail, e.Output = "nft did not finish in time", ""
 	case errors.Is(err, exec.ErrNotFound), out != nil && errors.Is(err, fs.ErrNotExist):
 		e.Err, e.Detail, e.Output = ErrNoNFT, "install nftables 1.0 or newer, or put nft on the PATH", ""
 	case errors.Is(err, fs.ErrPermission) && out != nil && !says("Operation not permitted"):

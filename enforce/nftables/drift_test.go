@@ -1,0 +1,18 @@
+package nftables
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestDriftSummary(t *testing.T) {
+	d := difference{gone: []string{"set a"}, changed: []string{"chain b", "chain c"}}
+	require.Equal(t, "set a is gone; chain b was changed; chain c was changed", d.summary())
+	for range 6 {
+		d.added = append(d.added, "chain x")
+	}
+	require.Contains(t, d.summary(), "; chain x was added")
+	d.added = append(d.added, "chain y", "chain z")
+	require.Regexp(t, "^set a is gone; .*; chain x was added; and 3 more$", d.summary())
+}
