@@ -4,17 +4,19 @@
 //	nftapply -policy policy.json -device web-1=tap0 -dry-run   # prints the ruleset; needs no root
 //	nftapply -check …   # asks nft and the kernel, changes nothing
 //	nftapply -watch …   # stays: applies edits of the file, repairs drift; at the end, packets by rule
-//	nftapply -remove
+//	nftapply -remove    # what the table filtered passes
 //
 // A device per interface says where its workload is plugged in; interfaces
 // without one are on other hosts. -uplink up0=vpc-a names the device that leads
-// to the rest of a VPC, where two VPCs of the host use the same addresses.
+// to the rest of a VPC, where two VPCs of the host use the same addresses. An
+// interface or a VPC that the policy does not have is a fault: its device would
+// be open.
+//
 // Exit status: 0, or 1 with every fault on standard error, or 2 for wrong
 // usage. Whatever fails, the previous policy stays in force.
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"flag"
@@ -25,35 +27,21 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
-	"time"
 
 	"example.com/secgroup/compile"
 	"example.com/secgroup/enforce/nftables"
+	"example.com/secgroup/examples/internal/cli"
+	"example.com/secgroup/examples/internal/policyfile"
 	"example.com/secgroup/sg"
-	"example.com/secgroup/sg/dialect"
-	"example.com/secgroup/sg/policy/document"
+	"example.com/secgroup/sg/policy"
 )
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
-	var usage *usageError
-	switch {
-	case err == nil, errors.Is(err, flag.ErrHelp), errors.Is(err, context.Canceled):
-	case errors.As(err, &usage):
-		fmt.Fprintln(os.Stderr, "nftapply:", err)
-		os.Exit(2)
-	default:
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
+	err := run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
+	stop()
+	os.Exit(cli.Exit(os.Stderr, "nftapply", err))
 }
-
-type usageError struct{ err error }
-
-func (e *usageError) Error() string { return e.err.Error() }
-func (e *usageError) Unwrap() error { return e.err }
 
 // command is what the flags say.
 type command struct {
@@ -63,15 +51,16 @@ type command struct {
 	devices                      map[sg.InterfaceID]string
 	uplinks                      map[string]sg.VPCID
 	protect                      []string
+	stdin                        io.Reader
 	stdout, stderr               io.Writer
 }
 
-func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
-	c := &command{stdout: stdout, stderr: stderr, devices: map[sg.InterfaceID]string{}, uplinks: map[string]sg.VPCID{}}
+func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) error {
+	c := &command{stdin: stdin, stdout: stdout, stderr: stderr, devices: map[sg.InterfaceID]string{}, uplinks: map[string]sg.VPCID{}}
 	f := flag.NewFlagSet("nftapply", flag.ContinueOnError)
 	f.SetOutput(stderr)
 	f.StringVar(&c.policy, "policy", "", "policy document, `FILE` or - for standard input")
-	f.StringVar(&c.profile, "profile", "", "`name` of the profile, if the document has none")
+	f.StringVar(&c.profile, "profile", "", "`name` of a profile instead of the document's: "+cli.Profiles())
 	f.StringVar(&c.table, "table", "", "`name` of the table (default secgroup)")
 	f.BoolVar(&c.dryRun, "dry-run", false, "print the ruleset and apply nothing; needs no root")
 	f.BoolVar(&c.check, "check", false, "ask nft and the kernel whether they would take it, and apply nothing")
@@ -94,6 +83,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		if !ok || dev == "" || vpc == "" {
 			return errors.New("want device=vpc")
 		}
+		if old, ok := c.uplinks[dev]; ok {
+			return fmt.Errorf("%s leads to %s already", dev, old)
+		}
 		c.uplinks[dev] = sg.VPCID(vpc)
 		return nil
 	})
@@ -101,16 +93,37 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		c.protect = append(c.protect, s)
 		return nil
 	})
-	if err := f.Parse(args); err != nil {
-		return &usageError{err}
+	if err := cli.Parse(f, args, 0); err != nil {
+		return err
 	}
-	if f.NArg() > 0 {
-		return &usageError{fmt.Errorf("unexpected argument %q", f.Arg(0))}
-	}
-	if c.policy == "" && !c.remove {
-		return &usageError{errors.New("-policy is missing")}
+	if err := c.usage(); err != nil {
+		return err
 	}
 	return c.run(ctx)
+}
+
+// usage refuses flags that contradict each other, and those of which the host
+// would be open.
+func (c *command) usage() error {
+	modes := 0
+	for _, mode := range []bool{c.remove, c.check, c.dryRun, c.watch} {
+		if mode {
+			modes++
+		}
+	}
+	switch {
+	case modes > 1:
+		return cli.Usage("-remove, -check, -dry-run and -watch exclude each other")
+	case c.remove && (c.policy != "" || len(c.devices)+len(c.uplinks)+len(c.protect) > 0):
+		return cli.Usage("-remove takes away the whole table: it goes with -table alone")
+	case c.policy == "" && !c.remove:
+		return cli.Usage("-policy is missing")
+	case c.policy == "-" && c.watch:
+		return cli.Usage("-watch wants a file: standard input does not change")
+	case !c.remove && !c.dryRun && len(c.devices)+len(c.protect) == 0:
+		return cli.Usage("-device is missing: the policy would be enforced nowhere")
+	}
+	return cli.Profile(c.profile)
 }
 
 func (c *command) options() nftables.Options {
@@ -130,88 +143,74 @@ func (c *command) options() nftables.Options {
 func (c *command) run(ctx context.Context) error {
 	backend, err := nftables.New(c.options())
 	if err != nil {
-		return err
+		return &cli.UsageError{Err: err}
 	}
 	defer backend.Close()
 	if c.remove {
 		return backend.Remove(ctx)
 	}
-	matcher, err := c.load()
-	if err != nil {
+	file := &policyfile.File{Path: c.policy, Stdin: c.stdin, Profile: c.profile,
+		Apply: func(ctx context.Context, s *policy.Snapshot, m *compile.Matcher) error {
+			if err := c.strangers(s, m); err != nil {
+				return err
+			}
+			return c.apply(ctx, backend, m)
+		}}
+	if err := file.Load(ctx); err != nil || !c.watch {
 		return err
 	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = backend.Run(ctx) // until ctx is done
+	}()
+	_ = file.Watch(ctx, c.stderr, "nftapply") // the same
+	<-done
+	return c.printCounters(backend)
+}
+
+// strangers reports what the flags name and the policy does not have, and with
+// it whatever else is wrong with devices.
+func (c *command) strangers(s *policy.Snapshot, m *compile.Matcher) error {
+	var errs sg.Errors
+	for id, dev := range c.devices {
+		if _, ok := s.Interface(id); !ok {
+			errs.Add(fmt.Sprintf("-device %s=%s", id, dev), string(id), sg.ErrNotFound, "the policy has no such interface")
+		}
+	}
+	vpcs := map[sg.VPCID]bool{}
+	for i := range s.Interfaces() {
+		vpcs[i.VPC] = true
+	}
+	for dev, vpc := range c.uplinks {
+		if !vpcs[vpc] {
+			errs.Add(fmt.Sprintf("-uplink %s=%s", dev, vpc), string(vpc), sg.ErrNotFound, "no interface of the policy is in such a VPC")
+		}
+	}
+	if len(errs) > 0 {
+		errs.Merge("", nftables.Render(io.Discard, m.Program(), c.options()))
+	}
+	return errs.Err()
+}
+
+// apply does with a policy what the flags ask for.
+func (c *command) apply(ctx context.Context, backend *nftables.Backend, m *compile.Matcher) error {
 	switch {
 	case c.dryRun:
-		return nftables.Render(c.stdout, matcher.Program(), c.options())
+		return nftables.Render(c.stdout, m.Program(), c.options())
 	case c.check:
-		if err := backend.Check(ctx, matcher); err != nil {
+		if err := backend.Check(ctx, m); err != nil {
 			return err
 		}
-		fmt.Fprintln(c.stdout, "nft and the kernel take it; nothing was changed")
-		return nil
-	}
-	if err := backend.Apply(ctx, matcher); err != nil {
+		_, err := fmt.Fprintln(c.stdout, "nft and the kernel take it; nothing was changed")
 		return err
 	}
-	if c.watch {
-		return c.follow(ctx, backend)
+	err := backend.Apply(ctx, m)
+	if c.watch && errors.Is(err, nftables.ErrCleanup) { // it is in force, and Run does the rest
+		cli.Complain(c.stderr, "nftapply", err)
+		return nil
 	}
-	return nil
-}
-
-// load reads and compiles the document.
-func (c *command) load() (*compile.Matcher, error) {
-	text, err := c.read()
-	if err != nil {
-		return nil, err
-	}
-	snapshot, err := document.Decode(text, document.Options{Profiles: dialect.Profile, Profile: c.profile})
-	if err != nil {
-		return nil, err
-	}
-	for id := range c.devices {
-		if _, ok := snapshot.Interface(id); !ok {
-			fmt.Fprintf(c.stderr, "nftapply: the policy has no interface %q\n", id)
-		}
-	}
-	return compile.Compile(snapshot)
-}
-
-func (c *command) read() ([]byte, error) {
-	if c.policy == "-" {
-		return io.ReadAll(os.Stdin)
-	}
-	return os.ReadFile(c.policy)
-}
-
-// follow applies the file whenever its content changes, and repairs drift,
-// until ctx is done.
-func (c *command) follow(ctx context.Context, backend *nftables.Backend) error {
-	done := make(chan error, 1)
-	go func() { done <- backend.Run(ctx) }()
-	last, _ := c.read()
-	tick := time.NewTicker(time.Second)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			<-done
-			return c.printCounters(backend)
-		case <-tick.C:
-		}
-		text, err := c.read()
-		if err != nil || bytes.Equal(text, last) {
-			continue // a file that is being replaced comes back
-		}
-		last = text
-		matcher, err := c.load()
-		if err == nil {
-			err = backend.Apply(ctx, matcher)
-		}
-		if err != nil {
-			fmt.Fprintln(c.stderr, err) // the previous policy stays in force
-		}
-	}
+	return err
 }
 
 func (c *command) printCounters(backend *nftables.Backend) error {
