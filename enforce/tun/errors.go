@@ -15,7 +15,7 @@ var (
 
 	// Of Open.
 	ErrNameLength = errors.New("the name is longer than 15 bytes")
-	ErrQueueLimit = errors.New("an interface has at most 256 queues, those of other users included")
+	ErrQueueLimit = errors.New("an interface has 1 to 256 queues, those of other users included")
 	ErrWrongKind  = errors.New("there is an interface of that name that is no TUN, or made for one queue where several are asked for, or the other way round")
 )
 

@@ -9,7 +9,8 @@ type Options struct {
 	// A "%d" in it becomes the lowest free number. Default "tun%d".
 	Name string
 
-	// Queues that packets are spread over by flow; default 1, at most 256. An
+	// Queues that packets are spread over by flow; default 1, at most 256. For
+	// more, and for less than none, Open returns ErrQueueLimit. An
 	// interface that exists was made for one queue or for several; for the
 	// other kind Open returns ErrWrongKind. With 2 or more it joins whoever has
 	// the interface open, and gets a part of the flows. With 1 it never does.
@@ -47,8 +48,9 @@ type control interface {
 }
 
 // Open opens or creates a TUN interface in the network namespace of the
-// calling thread. It needs the right to (CAP_NET_ADMIN there) and
-// /dev/net/tun. The file descriptors are closed on exec.
+// calling thread. It needs the right to (CAP_NET_ADMIN there, or to own the
+// interface) and /dev/net/tun; the error says which of the two is missing. The
+// file descriptors are closed on exec.
 //
 // Where the kernel knows no UDP super-packets (before Linux 6.2) it does
 // without them, and where it knows no offload at all, without any:
@@ -56,11 +58,14 @@ type control interface {
 // ErrQueueLimit, ErrWrongKind or what the kernel said, and errors.ErrUnsupported on
 // systems other than Linux.
 func Open(o Options) (*TUN, error) {
-	if o.Queues <= 0 {
-		o.Queues = 1
-	}
 	if o.Name == "" {
 		o.Name = "tun%d"
+	}
+	switch {
+	case o.Queues < 0:
+		return nil, &Error{Op: "open", Name: o.Name, Err: ErrQueueLimit}
+	case o.Queues == 0:
+		o.Queues = 1
 	}
 	return open(o)
 }

@@ -108,6 +108,8 @@ func attachWith(k kernel, o Options, header uint16) (fds []int, name string, off
 		switch {
 		case errors.Is(err, unix.E2BIG):
 			err = fmt.Errorf("%w: %w", ErrQueueLimit, err)
+		case errors.Is(err, unix.EPERM):
+			err = fmt.Errorf("%w: it takes CAP_NET_ADMIN in the network namespace, or to own the interface", err)
 		case errors.Is(err, unix.EINVAL) && k.exists(name):
 			// To try the other kind would join whoever serves the interface,
 			// and take a part of its flows away.
@@ -154,11 +156,26 @@ func negotiate(set func(bits int) error) Offload {
 	return 0
 }
 
+// tunFile is where Linux has TUN (Documentation/networking/tuntap.rst).
+const tunFile = "/dev/net/tun"
+
 // linux is the kernel.
 type linux struct{}
 
 func (linux) open() (int, error) {
-	return unix.Open("/dev/net/tun", unix.O_RDWR|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	fd, err := unix.Open(tunFile, unix.O_RDWR|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	return fd, noTUN(err)
+}
+
+// noTUN says what is missing where tunFile can not be opened.
+func noTUN(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, unix.EACCES):
+		err = fmt.Errorf("%w: it takes the right to read and write that file, and CAP_NET_ADMIN", err)
+	}
+	return fmt.Errorf("%s: %w", tunFile, err)
 }
 
 func (linux) features(fd int) (int, error) { return unix.IoctlGetInt(fd, unix.TUNGETFEATURES) }

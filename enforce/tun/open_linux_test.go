@@ -1,6 +1,8 @@
 package tun
 
 import (
+	"io/fs"
+	"math"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -15,6 +17,8 @@ type fakeKernel struct {
 	there    bool // the interface exists
 	failAt   int  // fails the nth attach
 	noHeader error
+	noFile   error // of open
+	refuses  error // of attach
 
 	next, attached int
 	fds            map[int]uint16
@@ -22,6 +26,9 @@ type fakeKernel struct {
 }
 
 func (k *fakeKernel) open() (int, error) {
+	if k.noFile != nil {
+		return -1, k.noFile
+	}
 	k.next++
 	k.fds[k.next] = 0
 	return k.next, nil
@@ -33,6 +40,9 @@ func (k *fakeKernel) attach(fd int, name string, flags uint16) (string, error) {
 	k.attached++
 	if k.attached == k.failAt {
 		return name, unix.EBUSY
+	}
+	if k.refuses != nil {
+		return name, k.refuses
 	}
 	if k.there && k.multi != (flags&unix.IFF_MULTI_QUEUE != 0) {
 		return name, unix.EINVAL
@@ -105,6 +115,8 @@ func TestAttach(t *testing.T) {
 		{"persistent", fakeKernel{has: hdr, bits: all}, Options{Persist: true}, allOffloads, tun | hdr, nil},
 		{"busy", fakeKernel{has: hdr, bits: all, failAt: 1}, Options{}, 0, 0, unix.EBUSY},
 		{"busy at the second queue", fakeKernel{has: hdr, bits: all, failAt: 2}, Options{Queues: 3}, 0, 0, unix.EBUSY},
+		{"no file", fakeKernel{has: hdr, bits: all, noFile: noTUN(unix.ENOENT)}, Options{Queues: 2}, 0, 0, fs.ErrNotExist},
+		{"no right", fakeKernel{has: hdr, bits: all, refuses: unix.EPERM}, Options{Queues: 2}, 0, 0, fs.ErrPermission},
 		{"busy without offloads", fakeKernel{has: hdr, failAt: 2}, Options{}, 0, 0, unix.EBUSY},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -135,5 +147,45 @@ func TestAttach(t *testing.T) {
 			}
 			require.Equal(t, c.o.Persist, k.persist == 1)
 		})
+	}
+}
+
+// What is missing where TUN can not be opened is said.
+func TestOpenSaysWhatIsMissing(t *testing.T) {
+	require.NoError(t, noTUN(nil))
+	for _, c := range []struct {
+		kernel fakeKernel
+		want   string
+	}{
+		{fakeKernel{noFile: noTUN(unix.ENOENT)}, "/dev/net/tun: no such file or directory"},
+		{fakeKernel{noFile: noTUN(unix.EACCES)}, "/dev/net/tun: permission denied: it takes the right to read and write that file, and CAP_NET_ADMIN"},
+		{fakeKernel{refuses: unix.EPERM}, "operation not permitted: it takes CAP_NET_ADMIN in the network namespace, or to own the interface"},
+	} {
+		c.kernel.fds = map[int]uint16{}
+		_, _, _, err := attach(&c.kernel, Options{Name: "tun0", Queues: 1})
+		require.EqualError(t, err, c.want)
+	}
+}
+
+// An ordinary user, and a system without TUN, learn it from Open.
+func TestOpenWithout(t *testing.T) {
+	fd, err := linux{}.open()
+	if err == nil {
+		require.NoError(t, linux{}.close(fd))
+		t.Skip("this user may open it")
+	}
+	require.ErrorContains(t, err, tunFile+": ")
+	_, err = Open(Options{})
+	require.ErrorContains(t, err, "tun: open tun%d: "+tunFile+": ")
+}
+
+// Less than no queue is not one queue.
+func TestNegativeQueues(t *testing.T) {
+	for _, n := range []int{-1, -256, math.MinInt} {
+		_, err := Open(Options{Name: "tun0", Queues: n})
+		var e *Error
+		require.ErrorAs(t, err, &e)
+		require.ErrorIs(t, err, ErrQueueLimit)
+		require.Equal(t, "tun: open tun0: an interface has 1 to 256 queues, those of other users included", err.Error())
 	}
 }
