@@ -13,8 +13,11 @@ import (
 	"strconv"
 	"time"
 
+	"example.com/secgroup/compile"
 	"example.com/secgroup/enforce"
 	"example.com/secgroup/enforce/tun"
+	"example.com/secgroup/examples/internal/policyfile"
+	"example.com/secgroup/sg/policy"
 )
 
 //go:embed testdata/demo.json
@@ -39,15 +42,22 @@ func demo(ctx context.Context, w io.Writer) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	file := filepath.Join(dir, "policy.json")
-	if err := os.WriteFile(file, demoPolicy, 0o600); err != nil {
+	path := filepath.Join(dir, "policy.json")
+	if err := os.WriteFile(path, demoPolicy, 0o600); err != nil {
 		return err
 	}
 
 	log := newFlowLog(w)
+	printed := make(chan enforce.Event, cap(log.lines))
+	log.printed = func(e *enforce.Event) {
+		select {
+		case printed <- *e:
+		default: // must not block
+		}
+	}
 	engine := enforce.NewEngine(enforce.Options{OnEvent: log.event})
-	policy := &policyFile{path: file, engine: engine, log: io.Discard}
-	if err := policy.load(ctx); err != nil {
+	file := &policyfile.File{Path: path, Apply: func(ctx context.Context, _ *policy.Snapshot, m *compile.Matcher) error { return engine.Apply(ctx, m) }}
+	if err := file.Load(ctx); err != nil {
 		return err
 	}
 	inside, devA, err := demoSide("inside", workload)
@@ -71,8 +81,10 @@ func demo(ctx context.Context, w io.Writer) error {
 	}
 	ctx, stop := context.WithCancel(ctx)
 	served := make(chan error, 1)
-	go func() { served <- serve(ctx, engine, gateway, policy, log) }()
-	err = demoTraffic(ctx, w, inside, outside, gateway, policy)
+	go func() {
+		served <- serve(ctx, engine.Run, gateway.Run, log.run, func(ctx context.Context) error { return file.Watch(ctx, w, "gateway") })
+	}()
+	err = demoTraffic(ctx, w, inside, outside, gateway, path, printed)
 	stop()
 	if e := <-served; err == nil && !errors.Is(e, context.Canceled) {
 		err = e
@@ -101,7 +113,7 @@ func demoSide(name, address string) (*namespace, *tun.TUN, error) {
 	return ns, dev, nil
 }
 
-func demoTraffic(ctx context.Context, w io.Writer, inside, outside *namespace, gateway *tun.Gateway, policy *policyFile) error {
+func demoTraffic(ctx context.Context, w io.Writer, inside, outside *namespace, gateway *tun.Gateway, path string, printed <-chan enforce.Event) error {
 	for ns, ports := range map[*namespace][]int{inside: {443, 8080}, outside: {443, 25}} {
 		for _, port := range ports {
 			if err := echo(ns, port); err != nil {
@@ -111,9 +123,12 @@ func demoTraffic(ctx context.Context, w io.Writer, inside, outside *namespace, g
 	}
 	say := func(format string, args ...any) { fmt.Fprintf(w, "\n"+format+"\n", args...) }
 	say("policy: sg-web lets tcp 443 in from anywhere, and tcp 443 out")
-	conn, err := talk(w, outside, workload, 443)
+	conn, err := talk(ctx, w, outside, workload, 443, printed)
 	if err != nil {
 		return err
+	}
+	if conn == nil {
+		return errors.New("the connection that the policy allows was not answered")
 	}
 	defer conn.Close()
 	for _, c := range []struct {
@@ -121,8 +136,12 @@ func demoTraffic(ctx context.Context, w io.Writer, inside, outside *namespace, g
 		to   string
 		port int
 	}{{outside, workload, 8080}, {inside, remote, 443}, {inside, remote, 25}} {
-		if c, err := talk(w, c.ns, c.to, c.port); err == nil {
-			c.Close()
+		conn, err := talk(ctx, w, c.ns, c.to, c.port, printed)
+		if err != nil {
+			return err
+		}
+		if conn != nil {
+			conn.Close()
 		}
 	}
 
@@ -138,7 +157,7 @@ func demoTraffic(ctx context.Context, w io.Writer, inside, outside *namespace, g
 
 	say("the policy file changes: the rule for tcp 443 in is gone")
 	changed := bytes.Replace(demoPolicy, []byte(`"id": "https", "protocol": "tcp", "port_range": "443"`), []byte(`"id": "https", "protocol": "tcp", "port_range": "8443"`), 1)
-	if err := os.WriteFile(policy.path, changed, 0o600); err != nil {
+	if err := os.WriteFile(path, changed, 0o600); err != nil {
 		return err
 	}
 	// The connection that is open lives until the file has been read again. It
@@ -146,6 +165,12 @@ func demoTraffic(ctx context.Context, w io.Writer, inside, outside *namespace, g
 	// an answer to a connection that is no more is not answered.
 	for deadline := time.Now().Add(patience); time.Now().Before(deadline) && ctx.Err() == nil; {
 		if err := pour(conn, 1, 2*time.Second); err != nil {
+			local := conn.LocalAddr().(*net.TCPAddr).AddrPort().Port()
+			if err := await(ctx, printed, func(e *enforce.Event) bool {
+				return e.Kind == enforce.FlowDenied && (e.Tuple.SrcPort == local || e.Tuple.DstPort == local)
+			}); err != nil {
+				return err
+			}
 			fmt.Fprintf(w, "  the connection that was open: %v\n", plain(err))
 			return nil
 		}
@@ -181,22 +206,46 @@ func echo(ns *namespace, port int) error {
 	return nil
 }
 
-// talk connects from a namespace and exchanges a line.
-func talk(w io.Writer, ns *namespace, to string, port int) (net.Conn, error) {
+// talk connects from a namespace and exchanges a line. It prints what became of
+// that, below what the log says of the connection. There is none if it was
+// refused.
+func talk(ctx context.Context, w io.Writer, ns *namespace, to string, port int, printed <-chan enforce.Event) (net.Conn, error) {
 	var c net.Conn
 	err := ns.do(func() (err error) {
 		c, err = net.DialTimeout("tcp4", net.JoinHostPort(to, strconv.Itoa(port)), patience)
 		return err
 	})
-	if err == nil {
-		err = pour(c, 1, patience)
-	}
 	result := "answered"
-	if err != nil {
-		result = plain(err).Error()
+	if err == nil {
+		if err = pour(c, 1, patience); err != nil {
+			c.Close()
+		}
 	}
+	if err != nil {
+		c, result = nil, plain(err).Error()
+	}
+	err = await(ctx, printed, func(e *enforce.Event) bool {
+		return e.Kind != enforce.FlowClosed && e.Tuple.DstAddr().String() == to && int(e.Tuple.DstPort) == port
+	})
 	fmt.Fprintf(w, "  connect to %s port %d: %s\n", to, port, result)
 	return c, err
+}
+
+// await returns once an event is printed that is the one.
+func await(ctx context.Context, printed <-chan enforce.Event, one func(*enforce.Event) bool) error {
+	late := time.After(patience)
+	for {
+		select {
+		case e := <-printed:
+			if one(&e) {
+				return nil
+			}
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-late:
+			return errors.New("the log has nothing about a connection")
+		}
+	}
 }
 
 // plain is the cause of a network error.

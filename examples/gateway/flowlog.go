@@ -13,9 +13,10 @@ import (
 // flowLog prints events. They are made on the packet path, which must not wait
 // for a terminal: a full queue drops them, and says how many.
 type flowLog struct {
-	w     io.Writer
-	lines chan enforce.Event
-	lost  atomic.Uint64
+	w       io.Writer
+	lines   chan enforce.Event
+	lost    atomic.Uint64
+	printed func(*enforce.Event) // called after every line, if not nil
 }
 
 func newFlowLog(w io.Writer) *flowLog { return &flowLog{w: w, lines: make(chan enforce.Event, 1024)} }
@@ -37,6 +38,9 @@ func (l *flowLog) run(ctx context.Context) error {
 			return ctx.Err()
 		case e := <-l.lines:
 			l.print(&e)
+			if l.printed != nil {
+				l.printed(&e)
+			}
 			if n := l.lost.Swap(0); n > 0 {
 				fmt.Fprintf(l.w, "  … %d events were not printed\n", n)
 			}

@@ -31,54 +31,55 @@ import (
 	"strings"
 	"syscall"
 
+	"example.com/secgroup/compile"
 	"example.com/secgroup/enforce"
 	"example.com/secgroup/enforce/tun"
+	"example.com/secgroup/examples/internal/cli"
+	"example.com/secgroup/examples/internal/policyfile"
 	"example.com/secgroup/sg"
+	"example.com/secgroup/sg/policy"
 )
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
 	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
-	var usage *usageError
-	switch {
-	case err == nil, errors.Is(err, flag.ErrHelp), errors.Is(err, context.Canceled):
-	case errors.As(err, &usage):
-		fmt.Fprintln(os.Stderr, "gateway:", err)
-		os.Exit(2)
-	default:
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		err = nil // that is how a gateway ends
 	}
+	stop()
+	os.Exit(cli.Exit(os.Stderr, "gateway", err))
 }
 
-type usageError struct{ err error }
-
-func (e *usageError) Error() string { return e.err.Error() }
-func (e *usageError) Unwrap() error { return e.err }
-
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
-	stdout = &lockedWriter{w: stdout}
+	stdout, stderr = &lockedWriter{w: stdout}, &lockedWriter{w: stderr}
 	f := flag.NewFlagSet("gateway", flag.ContinueOnError)
 	f.SetOutput(stderr)
 	demonstrate := f.Bool("demo", false, "build a network of its own, send traffic through it and show the verdicts")
-	file := f.String("policy", "", "policy document, `FILE`; read again when it changes")
+	path := f.String("policy", "", "policy document, `FILE`; read again when it changes")
 	a := f.String("a", "tun0", "`tun[=interface]` on one side")
 	b := f.String("b", "tun1", "`tun[=interface]` on the other")
 	queues := f.Int("queues", 1, "`number` of queues, each with two threads")
 	reject := f.Bool("reject", false, "answer what is refused: TCP reset, ICMP administratively prohibited")
 	quiet := f.Bool("quiet", false, "print no flows")
-	if err := f.Parse(args); err != nil {
-		return &usageError{err}
+	if err := cli.Parse(f, args, 0); err != nil {
+		return err
 	}
-	if *demonstrate && f.NFlag() == 1 && f.NArg() == 0 {
+	switch {
+	case *demonstrate && f.NFlag() == 1:
 		return demo(ctx, stdout)
+	case *demonstrate || *path == "":
+		return cli.Usage("want -demo alone, or -policy FILE")
+	case *path == "-":
+		return cli.Usage("-policy wants a file: standard input does not change")
+	case !strings.Contains(*a+*b, "="):
+		return cli.Usage("neither side has an interface of the policy: say -a tun0=interface")
+	case *queues < 1:
+		return cli.Usage("-queues %d: want at least 1", *queues)
 	}
-	if *demonstrate || *file == "" || f.NArg() > 0 {
-		return &usageError{errors.New("want -demo alone, or -policy FILE")}
-	}
-	if !strings.Contains(*a+*b, "=") {
-		return &usageError{errors.New("neither side has an interface of the policy: say -a tun0=interface")}
+	for _, spec := range []string{*a, *b} {
+		if name, iface, named := strings.Cut(spec, "="); name == "" || named && iface == "" {
+			return cli.Usage("a side is tun or tun=interface, not %q", spec) // a side without an interface is open
+		}
 	}
 
 	log := newFlowLog(stdout)
@@ -87,13 +88,20 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		options.OnEvent = log.event
 	}
 	engine := enforce.NewEngine(options)
-	policy := &policyFile{path: *file, engine: engine, log: stderr}
-	for _, spec := range []string{*a, *b} {
-		if _, iface, ok := strings.Cut(spec, "="); ok {
-			policy.interfaces = append(policy.interfaces, sg.InterfaceID(iface))
+	file := &policyfile.File{Path: *path, Apply: func(ctx context.Context, s *policy.Snapshot, m *compile.Matcher) error {
+		if err := engine.Apply(ctx, m); err != nil {
+			return err
 		}
-	}
-	if err := policy.load(ctx); err != nil {
+		fmt.Fprintf(stderr, "gateway: policy %d is in force: %s\n", m.Program().Generation(), *path)
+		for _, spec := range []string{*a, *b} {
+			_, id, named := strings.Cut(spec, "=")
+			if _, ok := s.Interface(sg.InterfaceID(id)); named && !ok {
+				fmt.Fprintf(stderr, "gateway: the policy has no interface %q: its side passes nothing\n", id)
+			}
+		}
+		return nil
+	}}
+	if err := file.Load(ctx); err != nil {
 		return err
 	}
 	var ends [2]tun.End
@@ -104,7 +112,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 			return err
 		}
 		defer dev.Close()
-		fmt.Fprintf(stderr, "%s is open, offloads: %s\n", dev.Name(), dev.Offload())
+		fmt.Fprintf(stderr, "gateway: %s is open, offloads: %s\n", dev.Name(), dev.Offload())
 		ends[i].Links = dev.Links()
 		if iface != "" {
 			ends[i].Port = engine.Port(sg.InterfaceID(iface))
@@ -114,23 +122,21 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	return serve(ctx, engine, gateway, policy, log)
+	return serve(ctx, engine.Run, gateway.Run, log.run, func(ctx context.Context) error { return file.Watch(ctx, stderr, "gateway") })
 }
 
-// serve runs what a gateway consists of until ctx is done or one of it fails:
-// the forwarding, the engine's background work, and the watch on the file.
-func serve(ctx context.Context, engine *enforce.Engine, gateway *tun.Gateway, policy *policyFile, log *flowLog) error {
+// serve runs the parts of a gateway until ctx is done or one of them fails: the
+// forwarding, the engine's background work, the log and the watch on the file.
+func serve(ctx context.Context, parts ...func(context.Context) error) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	done := make(chan error, 4)
-	for _, part := range []func(context.Context) error{
-		engine.Run, gateway.Run, log.run, policy.watch,
-	} {
+	done := make(chan error, len(parts))
+	for _, part := range parts {
 		go func() { done <- part(ctx) }()
 	}
 	err := <-done
 	stop()
-	for range 3 {
+	for range len(parts) - 1 {
 		<-done
 	}
 	return err
