@@ -9,17 +9,15 @@
 package main
 
 import (
-	"bytes"
+	"cmp"
 	"embed"
-	"errors"
 	"flag"
-	"fmt"
 	"io"
 	"os"
 	"path/filepath"
-	"strings"
 
-	"example.com/secgroup/sg"
+	"example.com/secgroup/compile"
+	"example.com/secgroup/examples/internal/cli"
 	"example.com/secgroup/sg/dialect"
 	"example.com/secgroup/sg/policy"
 	"example.com/secgroup/sg/policy/document"
@@ -39,74 +37,50 @@ type options struct {
 // run is main without the process: it returns the exit status. 0 is a replay,
 // 1 a fault in what it was given, 2 a wrong command line.
 func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	var o options
+	return cli.Exit(stderr, "replay", func() error {
+		o, err := parse(args, stderr)
+		if err != nil {
+			return err
+		}
+		return replay(o, stdin, stdout, stderr)
+	}())
+}
+
+func parse(args []string, stderr io.Writer) (o options, err error) {
 	fs := flag.NewFlagSet("replay", flag.ContinueOnError)
 	fs.SetOutput(stderr)
-	fs.StringVar(&o.policy, "policy", "", "policy document, JSON (default: an embedded one)")
-	fs.StringVar(&o.capture, "pcap", "", "capture, pcap or pcapng, - for standard input (default: an embedded one)")
-	fs.StringVar(&o.profile, "profile", "", "judge by this profile instead of the document's: "+profileNames())
-	fs.StringVar(&o.iface, "interface", "", "judge the packets of this interface only")
+	fs.StringVar(&o.policy, "policy", "", "policy document, `FILE` or - for standard input (default: an embedded one)")
+	fs.StringVar(&o.capture, "pcap", "", "capture, pcap or pcapng, `FILE` or - for standard input (default: an embedded one)")
+	fs.StringVar(&o.profile, "profile", "", "`name` of a profile to judge by instead of the document's: "+cli.Profiles())
+	fs.StringVar(&o.iface, "interface", "", "`id` of an interface: judge its packets only")
 	fs.BoolVar(&o.json, "json", false, "print one JSON object per packet and verdict")
-	switch err := fs.Parse(args); {
-	case errors.Is(err, flag.ErrHelp):
-		return 0
-	case err != nil:
-		return 2
-	case fs.NArg() > 0:
-		fmt.Fprintf(stderr, "replay: unexpected argument %q\n", fs.Arg(0))
-		return 2
+	if err := cli.Parse(fs, args, 0); err != nil {
+		return o, err
 	}
-	if err := replay(o, stdin, stdout, stderr); err != nil {
-		complain(stderr, err)
-		return 1
+	if o.policy == "-" && o.capture == "-" {
+		return o, cli.Usage("-policy and -pcap can not both be standard input")
 	}
-	return 0
+	return o, cli.Profile(o.profile)
 }
 
-// complain prints err, one line per fault where there are several.
-func complain(w io.Writer, err error) {
-	var errs sg.Errors
-	if !errors.As(err, &errs) {
-		fmt.Fprintln(w, "replay:", err)
-		return
+// loadPolicy reads the policy that the command line names, and compiles it.
+func loadPolicy(o options, stdin io.Reader) (*policy.Snapshot, *compile.Matcher, error) {
+	text, err := demo.ReadFile("testdata/policy.json")
+	if o.policy != "" {
+		text, err = cli.Read(o.policy, stdin)
 	}
-	noun := "errors"
-	if len(errs) == 1 {
-		noun = "error"
+	if err != nil {
+		return nil, nil, err
 	}
-	fmt.Fprintf(w, "replay: the policy has %d %s:\n", len(errs), noun)
-	for _, e := range errs {
-		fmt.Fprintln(w, "  "+e.Error())
+	snapshot, err := document.Decode(text, document.Options{Profiles: dialect.Profile, Profile: o.profile})
+	if err != nil {
+		return nil, nil, cli.InFile(o.policyName(), err)
 	}
+	matcher, err := compile.Compile(snapshot)
+	return snapshot, matcher, cli.InFile(o.policyName(), err)
 }
 
-func profileNames() string {
-	var names []string
-	for _, p := range dialect.Profiles() {
-		names = append(names, p.Name)
-	}
-	return strings.Join(names, ", ")
-}
-
-// loadPolicy reads the policy that the command line names.
-func loadPolicy(o options) (*policy.Snapshot, error) {
-	var r io.Reader
-	if o.policy == "" {
-		b, err := demo.ReadFile("testdata/policy.json")
-		if err != nil {
-			return nil, err
-		}
-		r = bytes.NewReader(b)
-	} else {
-		f, err := os.Open(o.policy)
-		if err != nil {
-			return nil, err
-		}
-		defer f.Close()
-		r = f
-	}
-	return document.Read(r, document.Options{Profiles: dialect.Profile, Profile: o.profile})
-}
+func (o options) policyName() string { return cmp.Or(o.policy, "the embedded policy") }
 
 // openCapture opens the capture that the command line names; size is 0 where
 // it is not known.

@@ -12,6 +12,7 @@ import (
 	"example.com/secgroup/conntrack"
 	"example.com/secgroup/conntrack/packet"
 	"example.com/secgroup/enforce"
+	"example.com/secgroup/examples/internal/cli"
 	"example.com/secgroup/examples/replay/internal/capture"
 	"example.com/secgroup/sg"
 	"example.com/secgroup/sg/policy"
@@ -71,17 +72,13 @@ type opening struct {
 }
 
 func replay(o options, stdin io.Reader, stdout, stderr io.Writer) error {
-	snapshot, err := loadPolicy(o)
-	if err != nil {
-		return err
-	}
-	matcher, err := compile.Compile(snapshot)
+	snapshot, matcher, err := loadPolicy(o, stdin)
 	if err != nil {
 		return err
 	}
 	local, err := newLocator(snapshot, sg.InterfaceID(o.iface))
 	if err != nil {
-		return err
+		return cli.InFile(o.policyName(), err)
 	}
 	file, name, size, err := openCapture(o, stdin)
 	if err != nil {
@@ -89,7 +86,10 @@ func replay(o options, stdin io.Reader, stdout, stderr io.Writer) error {
 	}
 	defer file.Close()
 	packets, err := capture.Open(file)
-	if err != nil && !errors.Is(err, capture.ErrTruncated) {
+	if errors.Is(err, capture.ErrTruncated) {
+		return fmt.Errorf("%s: the file header is cut", name)
+	}
+	if err != nil {
 		return fmt.Errorf("%s: %w", name, err)
 	}
 	p := &player{matcher: matcher, local: local, totals: totals{dropped: map[ir.Reason]int{}}}
@@ -99,14 +99,11 @@ func replay(o options, stdin io.Reader, stdout, stderr io.Writer) error {
 		p.out = newTextPrinter(stdout)
 	}
 	p.out.begin(snapshot, name)
-	p.totals.truncated = err != nil
-	if !p.totals.truncated {
-		err = p.play(packets, newProgress(stderr, size))
-	}
+	err = p.play(packets, newProgress(stderr, size))
 	if written := p.out.end(&p.totals, p.flows()); written != nil {
 		return written
 	}
-	if err != nil && !p.totals.truncated {
+	if err != nil {
 		return fmt.Errorf("%s: after %d packets: %w", name, p.totals.packets, err)
 	}
 	if p.totals.truncated {

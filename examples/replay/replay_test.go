@@ -150,7 +150,7 @@ func TestTwelveFaults(t *testing.T) {
 	golden(t, "faults.txt", stderr)
 	lines := strings.Split(strings.TrimSpace(stderr), "\n")
 	require.Len(t, lines, 13)
-	require.Contains(t, lines[0], "12 errors")
+	require.Equal(t, "replay: testdata/faults.json: 12 faults:", lines[0])
 }
 
 // TestTruncated: wherever a capture ends, what is whole is replayed, and the
@@ -171,6 +171,24 @@ func TestTruncated(t *testing.T) {
 			require.Contains(t, stderr, "ends in the middle of a packet")
 		} else {
 			require.Empty(t, stderr)
+		}
+	}
+}
+
+// TestCutHeader: a capture of which not even the beginning is there is a fault.
+func TestCutHeader(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "cut")
+	for name, header := range map[string]int{"raw.pcap": 24, "mixed.pcapng": 28} {
+		whole, err := os.ReadFile(filepath.Join("testdata/variants", name))
+		require.NoError(t, err)
+		for n := range header {
+			require.NoError(t, os.WriteFile(file, whole[:n], 0o600))
+			status, stdout, stderr := call(t, "-pcap", file)
+			require.Equal(t, 1, status, "%s, %d bytes", name, n)
+			require.Empty(t, stdout)
+			if n >= 4 {
+				require.Equal(t, "replay: cut: the file header is cut\n", stderr)
+			}
 		}
 	}
 }
@@ -211,8 +229,12 @@ func TestWrongUse(t *testing.T) {
 		"no such policy":  {[]string{"-policy", filepath.Join(dir, "none.json")}, 1, "none.json"},
 		"no JSON":         {[]string{"-policy", write("broken.json", []byte("{\"profile\":\n  oops}"))}, 1, "line 2, column"},
 		"unknown field":   {[]string{"-policy", write("field.json", []byte(`{"profile":"aws","security_group":[]}`))}, 1, "security_group: unknown field"},
-		"profile":         {[]string{"-profile", "azure"}, 1, `profile: not found "azure"`},
-		"interface":       {[]string{"-interface", "web-9"}, 1, `no interface "web-9"`},
+		"faults' file":    {[]string{"-policy", filepath.Join(dir, "field.json")}, 1, "replay: " + filepath.Join(dir, "field.json") + ": "},
+		"profile":         {[]string{"-profile", "azure"}, 2, `no "azure"; there are aws, hypervisor, kakao, nfyio, openstack, stackit, strict`},
+		"its profile":     {[]string{"-policy", write("profile.json", []byte(`{"profile":"azure"}`))}, 1, `not found "azure": no such profile; there are aws, `},
+		"interface":       {[]string{"-interface", "web-9"}, 1, `the embedded policy: the policy has no interface "web-9"`},
+		"two inputs":      {[]string{"-policy", "-", "-pcap", "-"}, 2, "-policy and -pcap can not both be standard input"},
+		"empty input":     {[]string{"-policy", "-"}, 1, "replay: standard input: "},
 		"flag":            {[]string{"-quiet"}, 2, "-quiet"},
 		"argument":        {[]string{"x.pcap"}, 2, "x.pcap"},
 	} {
@@ -242,6 +264,13 @@ func TestFlags(t *testing.T) {
 	defer capture.Close()
 	var out, errs bytes.Buffer
 	require.Zero(t, run([]string{"-pcap", "-", "-json"}, capture, &out, &errs))
+	require.Equal(t, aws, out.String())
+
+	document, err := os.Open("testdata/policy.json")
+	require.NoError(t, err)
+	defer document.Close()
+	out.Reset()
+	require.Zero(t, run([]string{"-policy", "-", "-json"}, document, &out, &errs))
 	require.Equal(t, aws, out.String())
 }
 
