@@ -1,80 +1,79 @@
 // Command lint reads a policy document and says what the clouds advise
 // against in it.
 //
-//	go run ./examples/lint < policy.json
-//	go run ./examples/lint -json -min warning policy.json
+//	go run ./examples/lint policy.json
+//	go run ./examples/lint -json -min warning < policy.json
 //
-// Exit status: 0 if there is no finding of the wanted severity, 1 if there is,
-// 2 if the policy or the command line is faulty.
+// Exit status: 0 if there is no finding of the wanted severity, 1 if there is
+// one, or the policy is faulty and the faults are on standard error, 2 if the
+// command line is wrong.
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"flag"
 	"fmt"
 	"io"
 	"os"
 
+	"example.com/secgroup/examples/internal/cli"
 	"example.com/secgroup/sg/dialect"
 	"example.com/secgroup/sg/lint"
-	"example.com/secgroup/sg/policy"
 	"example.com/secgroup/sg/policy/document"
 )
 
 func main() { os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
 
 func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	found, err := check(args, stdin, stdout, stderr)
+	if err == nil && found {
+		return 1
+	}
+	return cli.Exit(stderr, "lint", err)
+}
+
+// check prints findings and reports whether there are any.
+func check(args []string, stdin io.Reader, stdout, stderr io.Writer) (found bool, err error) {
 	fs := flag.NewFlagSet("lint", flag.ContinueOnError)
 	fs.SetOutput(stderr)
 	asJSON := fs.Bool("json", false, "print one JSON object per finding")
-	profile := fs.String("profile", "", "judge by this profile instead of the document's")
-	least := fs.String("min", "info", "the least severity to report: info, warning, critical")
-	if err := fs.Parse(args); err != nil {
-		if err == flag.ErrHelp {
-			return 0
-		}
-		return 2
+	profile := fs.String("profile", "", "`name` of a profile to judge by instead of the document's: "+cli.Profiles())
+	least := fs.String("min", "info", "the least `severity` to report: info, warning, critical")
+	if err := cli.Parse(fs, args, 1); err != nil {
+		return false, err
 	}
 	severity, ok := map[string]lint.Severity{"info": lint.Info, "warning": lint.Warning, "critical": lint.Critical}[*least]
-	if !ok || fs.NArg() > 1 {
-		fmt.Fprintln(stderr, "lint: want -min info, warning or critical, and at most one file")
-		return 2
+	if !ok {
+		return false, cli.Usage("-min wants info, warning or critical, not %q", *least)
 	}
-	s, err := load(fs.Arg(0), *profile, stdin)
+	if err := cli.Profile(*profile); err != nil {
+		return false, err
+	}
+	name := cmp.Or(fs.Arg(0), "-")
+	text, err := cli.Read(name, stdin)
 	if err != nil {
-		fmt.Fprintln(stderr, "lint:", err)
-		return 2
+		return false, err
 	}
-	status := 0
+	s, err := document.Decode(text, document.Options{Profiles: dialect.Profile, Profile: *profile})
+	if err != nil {
+		return false, cli.InFile(name, err)
+	}
 	enc := json.NewEncoder(stdout)
 	enc.SetEscapeHTML(false)
 	for _, f := range lint.Check(s) {
 		if f.Severity < severity {
 			continue
 		}
-		status = 1
 		if *asJSON {
 			err = enc.Encode(f)
 		} else {
 			_, err = fmt.Fprintln(stdout, f)
 		}
 		if err != nil {
-			fmt.Fprintln(stderr, "lint:", err)
-			return 2
+			return found, err
 		}
+		found = true
 	}
-	return status
-}
-
-func load(name, profile string, stdin io.Reader) (*policy.Snapshot, error) {
-	o := document.Options{Profiles: dialect.Profile, Profile: profile}
-	if name == "" || name == "-" {
-		return document.Read(stdin, o)
-	}
-	f, err := os.Open(name)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	return document.Read(f, o)
+	return found, nil
 }

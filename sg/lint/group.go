@@ -26,7 +26,11 @@ func (c *checker) group(g *sg.Group) {
 		c.add("LI-04", Warning, path, "the group opens web ports and database ports", "use a group per tier, and refer from one to the other")
 	}
 	for n, r := range g.Rules {
+		before := len(c.found)
 		c.rule(g, fmt.Sprintf("%s.rules[%d]", path, n), r)
+		for i := range c.found[before:] {
+			c.found[before+i].Rule = r.ID
+		}
 	}
 }
 

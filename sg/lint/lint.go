@@ -43,16 +43,27 @@ func (s Severity) MarshalText() ([]byte, error) { return []byte(s.String()), nil
 
 // Finding is one piece of advice at one place.
 type Finding struct {
-	Code       string   `json:"code"` // stable: "LI-05"
-	Severity   Severity `json:"severity"`
-	Path       string   `json:"path"` // as in sg.FieldError: groups["sg-web"].rules[3]
-	Message    string   `json:"message"`
-	Suggestion string   `json:"suggestion"`
+	Code     string   `json:"code"` // stable: "LI-05"
+	Severity Severity `json:"severity"`
+
+	// Path is the place, as in sg.FieldError: groups["sg-web"].rules[3]. The
+	// number counts the rules of sg.Group.Rules, of both directions. Documents
+	// that have a list for each count otherwise: Rule says which one it is.
+	Path string    `json:"path"`
+	Rule sg.RuleID `json:"rule,omitempty"` // empty if it is about no single rule
+
+	Message    string `json:"message"`
+	Suggestion string `json:"suggestion"`
 }
 
-// String is one line.
+// String is one line: LI-05 critical groups["sg-web"].rules[3] "ssh": what is
+// the matter; what to do.
 func (f Finding) String() string {
-	return f.Code + " " + f.Severity.String() + " " + f.Path + ": " + f.Message + "; " + f.Suggestion
+	rule := ""
+	if f.Rule != "" {
+		rule = " " + strconv.Quote(string(f.Rule))
+	}
+	return f.Code + " " + f.Severity.String() + " " + f.Path + rule + ": " + f.Message + "; " + f.Suggestion
 }
 
 // Check returns every finding about s, in order of path and code.
@@ -107,7 +118,7 @@ func (c *checker) interfaces() iter.Seq[*sg.Interface] {
 }
 
 func (c *checker) add(code string, s Severity, path, message, suggestion string) {
-	c.found = append(c.found, Finding{code, s, path, message, suggestion})
+	c.found = append(c.found, Finding{Code: code, Severity: s, Path: path, Message: message, Suggestion: suggestion})
 }
 
 func groupPath(id sg.GroupID) string { return "groups[" + strconv.Quote(string(id)) + "]" }

@@ -1,8 +1,10 @@
 package lint_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/netip"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -110,6 +112,29 @@ func TestFindings(t *testing.T) {
 	}
 }
 
+// TestRule: a finding about a rule says which, by its id; its place among the
+// rules of both directions is not the one of a list per direction.
+func TestRule(t *testing.T) {
+	s := policyOf(t, strict.Profile(), nil, &sg.Group{ID: "a", Rules: []sg.Rule{
+		rule("https", sg.TCP, sg.Port(443), sg.PeerAny()),
+		egress(rule("all", sg.AnyProtocol, sg.PortRange{}, sg.PeerAny())),
+		rule("sql", sg.TCP, sg.Port(5432), cidr("192.0.2.0/24")),
+		rule("say \"me\"", sg.TCP, sg.Port(22), sg.PeerAny()),
+	}})
+	var got []string
+	for _, f := range lint.Check(s) {
+		got = append(got, f.String())
+		b, err := json.Marshal(f)
+		require.NoError(t, err)
+		require.Equal(t, f.Rule != "", strings.Contains(string(b), `"rule":`), "%s", b)
+	}
+	require.Equal(t, []string{
+		`LI-04 warning groups["a"]: the group opens web ports and database ports; use a group per tier, and refer from one to the other`,
+		`LI-08 info groups["a"].rules[1] "all": anything may be sent anywhere; restrict outbound traffic against exfiltration`,
+		`LI-05 critical groups["a"].rules[3] "say \"me\"": port 22 is open to everybody; allow it from the addresses of administrators`,
+	}, got)
+}
+
 func Example() {
 	ssh := sg.Rule{ID: "ssh", Direction: sg.Ingress, Protocol: sg.TCP, Ports: sg.Port(22), Peer: sg.PeerAny(), Description: "admin"}
 	s, err := policy.Build(strict.Profile(),
@@ -123,5 +148,5 @@ func Example() {
 		fmt.Println(f)
 	}
 	// Output:
-	// LI-05 critical groups["sg-web"].rules[0]: port 22 is open to everybody; allow it from the addresses of administrators
+	// LI-05 critical groups["sg-web"].rules[0] "ssh": port 22 is open to everybody; allow it from the addresses of administrators
 }
