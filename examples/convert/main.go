@@ -1,13 +1,16 @@
 // Command convert reads security groups in the format of one cloud and writes
 // them in that of another.
 //
-//	go run ./examples/convert -from aws -to openstack < groups.json > neutron.json
+//	go run ./examples/convert -from aws -to native < groups.json > policy.json
+//	go run ./examples/convert -from aws -to openstack -drop-vpc -split-families < groups.json > neutron.json
 //	go run ./examples/convert -list
 //
 // Formats are those of package sg/dialect, and "native", the policy document
 // of this library, of which groups and IP sets are converted. What the target
 // can not say is an error, with its place; what is lost without changing a
-// verdict is a warning on standard error.
+// verdict is a warning on standard error. Two flags change what is written so
+// that more formats can say it: -drop-vpc, for groups that are all of one VPC,
+// and -split-families.
 //
 // Exit status: 0 if it was converted, 1 if not, 2 for a wrong command line.
 package main
@@ -20,6 +23,7 @@ import (
 	"os"
 	"strings"
 
+	"example.com/secgroup/examples/internal/cli"
 	"example.com/secgroup/ipset"
 	"example.com/secgroup/sg"
 	"example.com/secgroup/sg/dialect"
@@ -32,34 +36,43 @@ func main() { os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
 const native = "native"
 
 func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	o, err := parse(args, stderr)
+	switch {
+	case err != nil:
+	case o.list:
+		_, err = fmt.Fprintln(stdout, strings.Join(formats(), "\n"))
+	default:
+		err = convert(o, stdin, stdout, stderr)
+	}
+	status := cli.Exit(stderr, "convert", err)
+	if flags := helpful(err); flags != "" {
+		fmt.Fprintf(stderr, "convert: what may help: %s (see -help)\n", flags)
+	}
+	return status
+}
+
+// options are the command line.
+type options struct {
+	from, to, profile            string
+	dropVPC, splitFamilies, list bool
+}
+
+func parse(args []string, stderr io.Writer) (o options, err error) {
 	fs := flag.NewFlagSet("convert", flag.ContinueOnError)
 	fs.SetOutput(stderr)
-	from := fs.String("from", "", "format of the input")
-	to := fs.String("to", "", "format of the output")
-	profile := fs.String("profile", "", "profile of a native output (default: that of the input's cloud)")
-	list := fs.Bool("list", false, "list the formats")
-	switch err := fs.Parse(args); {
-	case errors.Is(err, flag.ErrHelp):
-		return 0
-	case err != nil:
-		return 2
-	case fs.NArg() > 0:
-		fmt.Fprintf(stderr, "convert: unexpected argument %q\n", fs.Arg(0))
-		return 2
+	fs.StringVar(&o.from, "from", "", "`format` of the input")
+	fs.StringVar(&o.to, "to", "", "`format` of the output")
+	fs.StringVar(&o.profile, "profile", "", "`name` of the profile of a native output (default: that of the input's cloud): "+cli.Profiles())
+	fs.BoolVar(&o.dropVPC, "drop-vpc", false, "leave out the VPC, for formats without; all groups must be of the same")
+	fs.BoolVar(&o.splitFamilies, "split-families", false, "write a rule for both IP versions as two, for formats that have rules for one only")
+	fs.BoolVar(&o.list, "list", false, "list the formats")
+	if err := cli.Parse(fs, args, 0); err != nil {
+		return o, err
 	}
-	if *list {
-		fmt.Fprintln(stdout, strings.Join(formats(), "\n"))
-		return 0
+	if !o.list && !(known(o.from) && known(o.to)) {
+		return o, cli.Usage("-from and -to want one of %s", strings.Join(formats(), ", "))
 	}
-	if !known(*from) || !known(*to) {
-		fmt.Fprintln(stderr, "convert: -from and -to want one of", strings.Join(formats(), ", "))
-		return 2
-	}
-	if err := convert(*from, *to, *profile, stdin, stdout, stderr); err != nil {
-		complain(stderr, err)
-		return 1
-	}
-	return 0
+	return o, cli.Profile(o.profile)
 }
 
 func formats() []string {
@@ -82,26 +95,56 @@ type bundle struct {
 	profile string
 }
 
-func convert(from, to, profile string, stdin io.Reader, stdout, stderr io.Writer) error {
-	in, err := io.ReadAll(io.LimitReader(stdin, document.MaxBytes+1))
+func convert(o options, stdin io.Reader, stdout, stderr io.Writer) error {
+	in, err := cli.Read("-", stdin)
 	if err != nil {
 		return err
 	}
-	b, warnings, err := read(from, in)
+	b, warnings, err := read(o.from, in)
 	warn(stderr, "input", warnings)
 	if err != nil {
-		return err
+		return cli.InFile("-", err)
 	}
-	if profile != "" {
-		b.profile = profile
+	if o.profile != "" {
+		b.profile = o.profile
 	}
-	out, warnings, err := write(to, b)
+	if o.dropVPC {
+		warnings, err := b.dropVPC()
+		warn(stderr, "output", warnings)
+		if err != nil {
+			return err
+		}
+	}
+	if o.splitFamilies {
+		warn(stderr, "output", b.splitFamilies())
+	}
+	out, warnings, err := write(o.to, b)
 	warn(stderr, "output", warnings)
 	if err != nil {
-		return err
+		return cli.InFile("output", b.nameRules(err))
 	}
 	_, err = stdout.Write(out)
 	return err
+}
+
+// helpful names the flags with which the output could say more.
+func helpful(err error) string {
+	faults, _ := errors.AsType[sg.Errors](err)
+	var vpc, family bool
+	for _, f := range faults {
+		if f.Err == sg.ErrUnsupported {
+			vpc = vpc || strings.HasSuffix(f.Path, ".vpc")
+			family = family || strings.HasSuffix(f.Path, ".family") && fmt.Sprint(f.Value) == "any"
+		}
+	}
+	var flags []string
+	if vpc {
+		flags = append(flags, "-drop-vpc")
+	}
+	if family {
+		flags = append(flags, "-split-families")
+	}
+	return strings.Join(flags, " ")
 }
 
 func read(format string, in []byte) (bundle, []sg.Warning, error) {
@@ -158,17 +201,5 @@ func write(format string, b bundle) ([]byte, []sg.Warning, error) {
 func warn(w io.Writer, side string, warnings []sg.Warning) {
 	for _, x := range warnings {
 		fmt.Fprintf(w, "convert: warning: %s: %s\n", side, x)
-	}
-}
-
-// complain prints err, one line per fault.
-func complain(w io.Writer, err error) {
-	var errs sg.Errors
-	if !errors.As(err, &errs) {
-		fmt.Fprintln(w, "convert:", err)
-		return
-	}
-	for _, e := range errs {
-		fmt.Fprintln(w, "convert:", e)
 	}
 }

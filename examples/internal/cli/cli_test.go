@@ -139,3 +139,25 @@ func TestRead(t *testing.T) {
 	require.ErrorIs(t, err, fs.ErrNotExist)
 	require.ErrorContains(t, err, name+"x")
 }
+
+// TestREADME: the files that its commands read are there.
+func TestREADME(t *testing.T) {
+	const top = "../../../"
+	b, err := os.ReadFile(top + "README.md")
+	require.NoError(t, err)
+	seen := 0
+	for line := range strings.Lines(string(b)) {
+		if !strings.HasPrefix(line, "$ ") || !strings.Contains(line, " ./examples/") {
+			continue
+		}
+		command, _, _ := strings.Cut(line, " > ") // what it writes need not be there
+		for _, word := range strings.Fields(command) {
+			if name, isPath := strings.CutPrefix(word, "./"); isPath || strings.HasSuffix(word, ".json") {
+				_, err := os.Stat(top + name)
+				require.NoError(t, err, line)
+				seen++
+			}
+		}
+	}
+	require.GreaterOrEqual(t, seen, 9, "there were that many")
+}
