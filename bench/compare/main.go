@@ -1,11 +1,13 @@
 package main
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"os"
 	"regexp"
 	"runtime"
+	"strings"
 	"time"
 )
 
@@ -19,32 +21,73 @@ func main() {
 	list := flag.Bool("list", false, "print the names of the trials")
 	dir := flag.String("dir", ".", "write the results below this `directory`")
 	flag.Parse()
-	if err := run(*rounds, *slice, *only, *quick, *kernel, *list, *verify, *dir); err != nil {
-		fmt.Fprintln(os.Stderr, err)
+	err := usage(*rounds, *slice, flag.Args())
+	if err == nil {
+		err = run(*rounds, *slice, *only, *quick, *kernel, *list, *verify, *dir)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "compare:", err)
+		if _, ok := errors.AsType[usageError](err); ok {
+			os.Exit(2)
+		}
 		os.Exit(1)
 	}
 }
 
-func run(rounds int, slice time.Duration, only string, quick, kernel, list, verify bool, dir string) error {
+// usageError is what is wrong with the command line.
+type usageError string
+
+func (e usageError) Error() string { return string(e) }
+
+func usage(rounds int, slice time.Duration, args []string) error {
+	switch {
+	case len(args) > 0:
+		return usageError(fmt.Sprintf("unexpected argument %q: -only says which trials", args[0]))
+	case rounds < 1 || slice <= 0:
+		return usageError("-rounds and -time: at least one round, longer than nothing")
+	}
+	return nil
+}
+
+// choose returns the trials whose name matches only, of those that anybody
+// takes part in.
+func choose(trials []trial, only string) ([]trial, error) {
 	pattern, err := regexp.Compile(only)
 	if err != nil {
-		return err
+		return nil, usageError("-only: " + err.Error())
 	}
+	var chosen []trial
+	var names []string
+	for _, t := range trials {
+		if len(t.contestants) == 0 {
+			continue
+		}
+		names = append(names, t.name)
+		if pattern.MatchString(t.name) {
+			chosen = append(chosen, t)
+		}
+	}
+	if len(chosen) == 0 {
+		return nil, usageError(fmt.Sprintf("-only %s: no trial has such a name; there are\n  %s", only, strings.Join(names, "\n  ")))
+	}
+	return chosen, nil
+}
+
+func run(rounds int, slice time.Duration, only string, quick, kernel, list, verify bool, dir string) error {
 	s := fullScale()
 	if quick {
 		s, rounds, slice = quickScale(), min(rounds, 3), min(slice, 5*time.Millisecond)
 	}
 	trials := allTrials(s)
 	if kernel {
+		var err error
 		if trials, err = withKernel(trials, s); err != nil {
 			return fmt.Errorf("the kernel's part (-kernel=false leaves it out): %w", err)
 		}
 	}
-	var chosen []trial
-	for _, t := range trials {
-		if pattern.MatchString(t.name) && len(t.contestants) > 0 {
-			chosen = append(chosen, t)
-		}
+	chosen, err := choose(trials, only)
+	if err != nil {
+		return err
 	}
 	if list {
 		for _, t := range chosen {

@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"context"
 	"io"
+	"math"
 	"math/rand/v2"
 	"net/netip"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -18,20 +20,47 @@ func TestGates(t *testing.T) {
 	for _, name := range []string{"malformed", "swap", "churn"} {
 		t.Run(name, func(t *testing.T) {
 			var out bytes.Buffer
-			err := run(t.Context(), &out, options{scale: 0.002, seed: 1, progress: io.Discard}, []string{name})
-			require.NoError(t, err, out.String())
+			o := options{scale: 0.002, seed: 1, progress: io.Discard}
+			list, err := choose(name, o, nil)
+			require.NoError(t, err)
+			require.NoError(t, run(t.Context(), &out, o, list), out.String())
 			require.Contains(t, out.String(), name+" ")
 			t.Log(out.String())
 		})
 	}
-	err := run(t.Context(), io.Discard, options{progress: io.Discard}, []string{"none"})
-	require.ErrorContains(t, err, `no gate "none"`)
+}
+
+// TestChoose: a wrong command line runs nothing, and is told.
+func TestChoose(t *testing.T) {
+	all, err := choose("", options{scale: 1}, nil)
+	require.NoError(t, err)
+	require.Len(t, all, len(names()))
+	two, err := choose("worst,swap", options{scale: 1}, nil)
+	require.NoError(t, err)
+	require.Len(t, two, 2)
+	require.Equal(t, "worst", two[0].name)
+	for _, c := range []struct {
+		only string
+		o    options
+		args []string
+		want string
+	}{
+		{"none", options{scale: 1}, nil, `no gate "none"; there are malformed, swap, churn, worst`},
+		{"swap,", options{scale: 1}, nil, `no gate ""`},
+		{"", options{scale: 1}, []string{"swap"}, `unexpected argument "swap"`},
+		{"", options{}, nil, "-scale 0"},
+		{"", options{scale: math.NaN()}, nil, "-scale NaN"},
+		{"", options{scale: 1, long: -time.Second}, nil, "-for -1s"},
+	} {
+		_, err := choose(c.only, c.o, c.args)
+		require.ErrorContains(t, err, c.want)
+	}
 }
 
 func TestStopped(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	stop()
-	require.ErrorIs(t, run(ctx, io.Discard, options{scale: 1, progress: io.Discard}, []string{"malformed"}), context.Canceled)
+	require.ErrorIs(t, run(ctx, io.Discard, options{scale: 1, progress: io.Discard}, gates()[:1]), context.Canceled)
 }
 
 // TestCorpus: what is mutated is right before; fragments and headers that stand

@@ -7,8 +7,8 @@
 //	go run ./bench/gates -only malformed,churn
 //	go run -race ./bench/gates -only swap -for 10m
 //
-// Every gate prints what it counted, and the program fails if one does not
-// hold. Progress goes to standard error.
+// Every gate prints what it counted. Progress goes to standard error. Exit
+// status: 0 if all of them hold, 1 if one does not, 2 for a wrong command line.
 package main
 
 import (
@@ -30,17 +30,43 @@ func main() {
 	flag.Uint64Var(&o.seed, "seed", uint64(time.Now().UnixNano()), "of all that is random")
 	only := flag.String("only", "", "gates to run, separated by commas; default all: "+strings.Join(names(), ", "))
 	flag.Parse()
+	list, err := choose(*only, o, flag.Args())
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "gates:", err)
+		os.Exit(2)
+	}
 	o.progress = os.Stderr
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	list := names()
-	if *only != "" {
-		list = strings.Split(*only, ",")
-	}
 	if err := run(ctx, os.Stdout, o, list); err != nil {
 		fmt.Fprintln(os.Stderr, "gates:", err)
 		os.Exit(1)
 	}
+}
+
+// choose returns the gates that are asked for; what is wrong with the command
+// line is an error.
+func choose(only string, o options, args []string) ([]gate, error) {
+	switch {
+	case len(args) > 0:
+		return nil, fmt.Errorf("unexpected argument %q: -only says which gates", args[0])
+	case !(o.scale > 0): // nor what is no number
+		return nil, fmt.Errorf("-scale %g: want a share above zero", o.scale)
+	case o.long < 0:
+		return nil, fmt.Errorf("-for %v: want no time below zero", o.long)
+	case only == "":
+		return gates(), nil
+	}
+	var list []gate
+	all := gates()
+	for name := range strings.SplitSeq(only, ",") {
+		i := slices.IndexFunc(all, func(g gate) bool { return g.name == name })
+		if i < 0 {
+			return nil, fmt.Errorf("no gate %q; there are %s", name, strings.Join(names(), ", "))
+		}
+		list = append(list, all[i])
+	}
+	return list, nil
 }
 
 type options struct {
@@ -77,15 +103,9 @@ func names() []string {
 	return out
 }
 
-func run(ctx context.Context, w io.Writer, o options, list []string) error {
+func run(ctx context.Context, w io.Writer, o options, list []gate) error {
 	var failed []string
-	all := gates()
-	for _, name := range list {
-		i := slices.IndexFunc(all, func(g gate) bool { return g.name == name })
-		if i < 0 {
-			return fmt.Errorf("no gate %q; there are %s", name, strings.Join(names(), ", "))
-		}
-		g := all[i]
+	for _, g := range list {
 		fmt.Fprintf(o.progress, "%s: %s (seed %d, scale %g)\n", g.name, g.promise, o.seed, o.scale)
 		started := time.Now()
 		found, err := g.run(ctx, &o)
@@ -95,7 +115,7 @@ func run(ctx context.Context, w io.Writer, o options, list []string) error {
 		verdict := "holds"
 		if err != nil {
 			verdict = "FAILS: " + err.Error()
-			failed = append(failed, name)
+			failed = append(failed, g.name)
 		}
 		fmt.Fprintf(w, "%-10s %s; %s (%v)\n", g.name, verdict, found, time.Since(started).Round(time.Second))
 	}

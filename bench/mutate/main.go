@@ -24,10 +24,14 @@
 // given to make and what functions named touch do (read memory ahead of its use),
 // which only save time, and how far a slice goes beyond the bytes that Uint64 and
 // its like read of it.
+//
+// Exit status: 0, or 1 if something failed or less is killed than -want says, or
+// 2 for a wrong command line.
 package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -49,6 +53,10 @@ func main() {
 	flag.StringVar(&o.at, "at", "", "only the mutants at these places, separated by commas: conntrack/tcp.go:80:3,conntrack/icmp.go:94")
 	flag.Float64Var(&o.want, "want", 0, "fail if less than this share is killed (0 to 1)")
 	flag.Parse()
+	if err := o.usage(flag.Args()); err != nil {
+		fmt.Fprintln(os.Stderr, "mutate:", err)
+		os.Exit(2)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	if err := run(ctx, os.Stdout, o, flag.Args()); err != nil {
@@ -64,6 +72,21 @@ type options struct {
 	tests string
 	at    string
 	want  float64
+}
+
+// usage reports what is wrong with the command line.
+func (o *options) usage(packages []string) error {
+	switch {
+	case len(packages) == 0:
+		return errors.New("name the packages to mutate, such as ./conntrack/packet")
+	case slices.ContainsFunc(packages, func(pkg string) bool { return strings.HasPrefix(pkg, "-") }):
+		return errors.New("flags stand before the packages")
+	case o.n < 0 || o.limit < 0:
+		return errors.New("-n and -limit: nothing below zero")
+	case !(o.want >= 0 && o.want <= 1): // nor what is no number
+		return fmt.Errorf("-want %g: a share is between 0 and 1", o.want)
+	}
+	return nil
 }
 
 // suitesOf returns the packages whose tests judge m.
@@ -82,9 +105,6 @@ func (o *options) suitesOf(m mutant) []string {
 
 // run mutates the packages and prints what became of the mutants.
 func run(ctx context.Context, w io.Writer, o options, packages []string) error {
-	if len(packages) == 0 {
-		return fmt.Errorf("name the packages to mutate, such as ./conntrack/packet")
-	}
 	var all []mutant
 	for _, pkg := range packages {
 		list, err := find(pkg)
@@ -97,6 +117,11 @@ func run(ctx context.Context, w io.Writer, o options, packages []string) error {
 	rand.New(rand.NewPCG(o.seed, 0)).Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
 	if o.at != "" {
 		places := strings.Split(o.at, ",")
+		for _, at := range places {
+			if !slices.ContainsFunc(all, func(m mutant) bool { return strings.HasPrefix(m.String(), at+":") }) {
+				return fmt.Errorf("-at: there is no mutant at %q", at)
+			}
+		}
 		all = slices.DeleteFunc(all, func(m mutant) bool {
 			return !slices.ContainsFunc(places, func(at string) bool { return strings.HasPrefix(m.String(), at+":") })
 		})

@@ -5,6 +5,7 @@ import (
 	"context"
 	"go/parser"
 	"go/token"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -81,6 +82,7 @@ func TestTestsMustPass(t *testing.T) {
 		require.NoError(t, os.WriteFile(name, []byte(text), 0o600))
 	}
 	require.ErrorContains(t, run(context.Background(), &bytes.Buffer{}, options{}, []string{"."}), "without a mutant")
+	require.ErrorContains(t, run(context.Background(), &bytes.Buffer{}, options{at: "sample.go:3,sample.go:9"}, []string{"."}), `there is no mutant at "sample.go:9"`)
 }
 
 const shapes = `package shapes
@@ -166,5 +168,25 @@ func TestJudge(t *testing.T) {
 func TestNothingToMutate(t *testing.T) {
 	_, err := find(t.TempDir())
 	require.ErrorContains(t, err, "no Go code")
-	require.ErrorContains(t, run(context.Background(), &bytes.Buffer{}, options{}, nil), "name the packages")
+}
+
+// TestUsage: a wrong command line mutates nothing, and is told.
+func TestUsage(t *testing.T) {
+	one := []string{"./conntrack"}
+	require.NoError(t, (&options{n: 100, want: 1}).usage(one))
+	for _, c := range []struct {
+		o        options
+		packages []string
+		want     string
+	}{
+		{options{}, nil, "name the packages"},
+		{options{}, []string{"./conntrack", "-n", "3"}, "flags stand before the packages"},
+		{options{n: -1}, one, "nothing below zero"},
+		{options{limit: -1}, one, "nothing below zero"},
+		{options{want: 1.5}, one, "-want 1.5"},
+		{options{want: -0.5}, one, "-want -0.5"},
+		{options{want: math.NaN()}, one, "-want NaN"},
+	} {
+		require.ErrorContains(t, c.o.usage(c.packages), c.want)
+	}
 }

@@ -19,30 +19,37 @@ func main() {
 	dir := flag.String("dir", "bench/tunbench", "this directory, where README.md and results are")
 	child := flag.String("gateway", "", "run a gateway; for the program itself")
 	flag.Parse()
-	err := func() error {
-		if *child != "" {
-			v, err := choose(*child)
-			if err != nil {
-				return err
-			}
-			return runGateway(v[0])
-		}
-		return bench(*rounds, *d, *only, *dir)
-	}()
+	chosen, err := usage(*rounds, *d, *only, *child, flag.Args())
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "tunbench:", err)
+		os.Exit(2)
+	}
+	if *child != "" {
+		err = runGateway(chosen[0])
+	} else {
+		err = bench(*rounds, *d, chosen, *only == "", *dir)
+	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "tunbench:", err)
 		os.Exit(1)
 	}
 }
 
-func bench(rounds int, d time.Duration, only, dir string) error {
-	if rounds < 1 || d <= 0 {
-		return errors.New("at least one round, longer than nothing")
+// usage returns the gateways that are asked for; what is wrong with the command
+// line is an error.
+func usage(rounds int, d time.Duration, only, child string, args []string) ([]variant, error) {
+	switch {
+	case len(args) > 0:
+		return nil, fmt.Errorf("unexpected argument %q: -only says which gateways", args[0])
+	case rounds < 1 || d <= 0:
+		return nil, errors.New("-rounds and -time: at least one round, longer than nothing")
+	case child != "":
+		return choose(child)
 	}
-	chosen, err := choose(only)
-	if err != nil {
-		return err
-	}
+	return choose(only)
+}
+
+func bench(rounds int, d time.Duration, chosen []variant, save bool, dir string) error {
 	self, err := os.Executable()
 	if err != nil {
 		return err
@@ -86,7 +93,7 @@ func bench(rounds int, d time.Duration, only, dir string) error {
 	}
 	fmt.Println()
 	fmt.Println(s.table())
-	if only != "" {
+	if !save {
 		return nil
 	}
 	return s.save(dir, about(rounds, d))
