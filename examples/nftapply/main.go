@@ -96,7 +96,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	if err := cli.Parse(f, args, 0); err != nil {
 		return err
 	}
-	if err := c.usage(); err != nil {
+	if err := c.usage(f); err != nil {
 		return err
 	}
 	return c.run(ctx)
@@ -104,17 +104,18 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 
 // usage refuses flags that contradict each other, and those of which the host
 // would be open.
-func (c *command) usage() error {
-	modes := 0
+func (c *command) usage(f *flag.FlagSet) error {
+	modes, alone := 0, true
 	for _, mode := range []bool{c.remove, c.check, c.dryRun, c.watch} {
 		if mode {
 			modes++
 		}
 	}
+	f.Visit(func(g *flag.Flag) { alone = alone && (g.Name == "remove" || g.Name == "table") })
 	switch {
 	case modes > 1:
 		return cli.Usage("-remove, -check, -dry-run and -watch exclude each other")
-	case c.remove && (c.policy != "" || len(c.devices)+len(c.uplinks)+len(c.protect) > 0):
+	case c.remove && !alone:
 		return cli.Usage("-remove takes away the whole table: it goes with -table alone")
 	case c.policy == "" && !c.remove:
 		return cli.Usage("-policy is missing")

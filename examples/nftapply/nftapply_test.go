@@ -82,6 +82,7 @@ func TestUsage(t *testing.T) {
 		"-policy testdata/policy.json -device web-1=tap0 -table 9": `table: invalid "9"`,
 		"-remove -policy x":                                    "-remove takes away the whole table",
 		"-remove -device a=b":                                  "-remove takes away the whole table",
+		"-remove -reject":                                      "-remove takes away the whole table",
 		"-remove -protect a":                                   "-remove takes away the whole table",
 		"-remove -dry-run":                                     exclusive,
 		"-remove -check":                                       exclusive,
