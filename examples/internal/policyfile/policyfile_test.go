@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -27,7 +28,16 @@ type applied struct {
 	names       []string
 	generations []uint64
 	during      func() // called by the next one, before it is done
-	fail        error
+
+	mu   sync.Mutex
+	fail error
+}
+
+// failing makes what follows fail, or succeed if err is nil.
+func (a *applied) failing(err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.fail = err
 }
 
 func (a *applied) apply(_ context.Context, s *policy.Snapshot, m *compile.Matcher) error {
@@ -35,6 +45,8 @@ func (a *applied) apply(_ context.Context, s *policy.Snapshot, m *compile.Matche
 		a.during = nil
 		f()
 	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	if a.fail != nil {
 		return a.fail
 	}
@@ -154,17 +166,17 @@ func TestGone(t *testing.T) {
 // again; what the document is to blame for is not.
 func TestNotApplied(t *testing.T) {
 	said := watched(t, func(path string, a *applied, seconds func(int)) {
-		a.fail = errors.New("no room")
+		a.failing(errors.New("no room"))
 		write(t, path, text("second"))
 		seconds(3)
-		a.fail = nil
+		a.failing(nil)
 		seconds(1)
 		require.Equal(t, []string{"first", "second"}, a.names)
 
-		a.fail = sg.Errors{{Path: "device", Err: sg.ErrInvalid}}
+		a.failing(sg.Errors{{Path: "device", Err: sg.ErrInvalid}})
 		write(t, path, text("third"))
 		seconds(3)
-		a.fail = nil
+		a.failing(nil)
 		seconds(1)
 		require.Equal(t, []string{"first", "second"}, a.names)
 	})
