@@ -60,14 +60,12 @@ func (s *state) build(next *policy.Snapshot, p *boundPolicy) {
 }
 
 // known returns a rule in use.
-func (s *state) known(n ir.RuleNum) *ir.Rule {
-	if len(s.arena) == 0 {
-		s.arena = make([]ir.Rule, 16)
+func (s *state) known(n ir.RuleNum) chains.Rule {
+	if first := s.lastRule + 1 - ir.RuleNum(len(s.made)); n >= first {
+		return s.made[n-first]
 	}
-	r := &s.arena[0]
-	s.arena = s.arena[1:]
-	*r, _ = s.data.Rules.Get(n)
-	return r
+	r, _ := s.data.Rules.Get(n)
+	return chains.RuleOf(&r)
 }
 
 func (s *state) chain(next *policy.Snapshot, p *boundPolicy, d sg.Direction) ir.Chain {

@@ -23,8 +23,8 @@ type state struct {
 
 	platform map[ir.Rule]*numbered // by content, Num zero
 	lastRule ir.RuleNum
-	garbage  []ir.RuleNum // rules that the current advance has replaced
-	arena    []ir.Rule    // room for those that known returns
+	garbage  []ir.RuleNum  // rules that the current advance has replaced
+	made     []chains.Rule // by the current advance, in order of number
 
 	bySet        map[sg.SetID]map[sg.VPCID]*selector
 	fresh        []*selector // made by the current advance
@@ -143,7 +143,7 @@ func (s *state) advance(cur, next *policy.Snapshot, prev *ir.Program, t *touched
 	for _, sel := range s.fresh {
 		sel.fresh = false
 	}
-	s.fresh, s.arena = nil, nil
+	s.fresh, s.made = nil, nil
 
 	s.data.Source = source{next}
 	s.data.Established = next.Profile().Established
@@ -200,6 +200,7 @@ func (s *state) newRule(r *ir.Rule, sel *selector) ir.RuleNum {
 	r.Num = s.lastRule
 	s.data.Rules.Set(r.Num, *r)
 	s.step.Rule(r.Num)
+	s.made = append(s.made, chains.RuleOf(r))
 	if sel != nil {
 		sel.uses++
 	}

@@ -38,18 +38,26 @@ func audit(t require.TestingT, s *Set, list []*Chain, get func(ir.RuleNum) *ir.R
 				require.Fail(t, "out of order", "label %d behind %d", o>>labelAt, before)
 			}
 			before = o >> labelAt
-			require.Equal(t, outcome(r), o&(1<<labelAt-1))
+			require.Equal(t, RuleOf(r).outcome, o&(1<<labelAt-1))
 		}
 		require.Less(t, before, uint64(1<<labelBits))
 		require.Equal(t, stateless, c.stateless)
-		require.Len(t, c.lists, len(peers))
-		for sel := range peers {
-			require.Contains(t, c.lists, sel)
+		slots := 0
+		bySel := c.selectors()
+		require.Len(t, bySel, len(peers))
+		for sel, list := range bySel {
+			require.Contains(t, peers, sel)
+			for _, slot := range list {
+				require.Equal(t, sel, get(ir.RuleNum(c.order[slot])).Peer)
+				require.True(t, seen[slot])
+				slots++
+			}
 			if sel != ir.Any {
-				require.Contains(t, s.users[sel], c)
+				require.Contains(t, s.users.of(sel), c)
 				users[sel]++
 			}
 		}
+		require.Equal(t, len(c.rules), slots)
 		for f := range c.sides {
 			require.LessOrEqual(t, c.sides[f].merged, s.perRule*most[i]+s.free)
 			require.Empty(t, c.sides[f].stale)
@@ -57,11 +65,26 @@ func audit(t require.TestingT, s *Set, list []*Chain, get func(ir.RuleNum) *ir.R
 		require.LessOrEqual(t, len(c.order), 3*most[i]+64+32)
 		require.False(t, c.touched)
 	}
-	require.Len(t, s.users, len(users))
+	require.Equal(t, len(users), known(&s.users))
 	for sel, n := range users {
-		require.Len(t, s.users[sel], n)
+		require.Len(t, s.users.of(sel), n)
 	}
 	require.Empty(t, s.touched)
+}
+
+// brief returns what Update asks for.
+func brief(get func(ir.RuleNum) *ir.Rule) func(ir.RuleNum) Rule {
+	return func(n ir.RuleNum) Rule { return RuleOf(get(n)) }
+}
+
+// known returns how many selectors have users.
+func known(u *users) (n int) {
+	for _, list := range u.first {
+		if list != nil {
+			n++
+		}
+	}
+	return n + len(u.later)
 }
 
 // TestEditsAreCheap: an edit of one rule of many adds to a chain what concerns
@@ -84,7 +107,7 @@ func TestEditsAreCheap(t *testing.T) {
 			is.Rules = append(is.Rules, rule(ir.SelectorNum(i%20)))
 		}
 		c := set.Add(1)
-		set.Update(c, &is, get)
+		set.Update(c, &is, brief(get))
 		require.Equal(t, []*Chain{c}, set.Settle())
 		fresh := c.sides[0].words.Len()
 		r := rand.New(rand.NewPCG(1, 2))
@@ -95,7 +118,7 @@ func TestEditsAreCheap(t *testing.T) {
 			at := r.IntN(n)
 			peer := rules[is.Rules[at]].Peer
 			is.Rules = append(append(append([]ir.RuleNum(nil), is.Rules[:at]...), rule(peer)), is.Rules[at+1:]...)
-			set.Update(c, &is, get)
+			set.Update(c, &is, brief(get))
 			require.Equal(t, []*Chain{c}, set.Settle())
 			require.NotSame(t, index, c.Index())
 			if len(c.order) <= was || c.sides[0].words.Len() < words {
@@ -116,7 +139,7 @@ func TestEditsAreCheap(t *testing.T) {
 		require.Less(t, anew, edits/40, "%d of %d edits made all anew", anew, edits)
 		// Nothing changed: nothing is made.
 		index := c.Index()
-		set.Update(c, &is, get)
+		set.Update(c, &is, brief(get))
 		set.Settle()
 		require.Equal(t, len(index.order), len(c.Index().order))
 		require.Empty(t, set.Settle())
@@ -136,7 +159,7 @@ func TestManyBetween(t *testing.T) {
 			rules[num] = &ir.Rule{Num: num, Family: sg.IPv6, Protocol: 47, Peer: ir.SelectorNum(i % 3), Action: sg.Accept}
 			k := at(len(is.Rules))
 			is.Rules = append(is.Rules[:k:k], append([]ir.RuleNum{num}, is.Rules[k:]...)...)
-			set.Update(c, &is, get)
+			set.Update(c, &is, brief(get))
 			set.Settle()
 			if i%20 == 19 {
 				audit(t, set, []*Chain{c}, get, []int{len(is.Rules)})

@@ -7,7 +7,6 @@ import (
 	"example.com/secgroup/compile/internal/services"
 	"example.com/secgroup/compile/internal/table"
 	"example.com/secgroup/compile/ir"
-	"example.com/secgroup/sg"
 )
 
 // Bounds of the memory of merged lists.
@@ -25,21 +24,18 @@ type Chain struct {
 	peers []ir.SelectorNum // of each
 	slots []uint32         // of each
 	order services.Order
-	lists map[ir.SelectorNum]*lists
 	sides [2]builder
+
+	// bySel is the slots of the rules for each peer, in any order: made by the
+	// first edit, nil before.
+	bySel map[ir.SelectorNum][]uint32
 
 	fallback  ir.Verdict
 	stateless int // how many rules are
 	size      int // pieces when all was built
 	touched   bool
+	dropped   bool
 	index     *Index
-}
-
-// lists is the rules for one peer, merged.
-type lists struct {
-	slots  []uint32 // of the rules, in any order
-	pieces [2][]services.Piece
-	refs   [2]services.Ref
 }
 
 // builder is a side in the making.
@@ -52,42 +48,30 @@ type builder struct {
 	stale  []classes.Class // whose merged lists are out of date
 }
 
+// of returns the list of the rules for sel.
+func (b *builder) of(sel ir.SelectorNum) services.Ref {
+	if sel == ir.Any {
+		return b.any
+	}
+	return services.Ref(b.lists.Get(single(sel)))
+}
+
+// set makes r the list of the rules for sel.
+func (b *builder) set(sel ir.SelectorNum, r services.Ref) {
+	switch {
+	case sel == ir.Any:
+		b.any = r
+	case r != 0:
+		b.lists.Set(single(sel), uint32(r))
+	default:
+		b.lists.Delete(single(sel))
+	}
+}
+
+func single(sel ir.SelectorNum) classes.Class { return classes.Single | classes.Class(sel) }
+
 // Index returns the chain as of the last Settle.
 func (c *Chain) Index() *Index { return c.index }
-
-func side4or6(f sg.Family) int {
-	if f == sg.IPv6 {
-		return 1
-	}
-	return 0
-}
-
-// rule is the slot of a rule that is in the chain.
-type rule struct {
-	*ir.Rule
-	slot uint32
-}
-
-// hit is what r has in its list.
-func (r rule) hit() services.Hit {
-	h := r.slot << 1
-	if r.Action == sg.Accept && !r.Stateless {
-		h |= 1
-	}
-	return h
-}
-
-// outcome returns what a rule does, without a label.
-func outcome(r *ir.Rule) uint64 {
-	o := uint64(r.Num)
-	if r.Ref.Platform != "" {
-		o |= platform
-	}
-	if r.Action == sg.Accept {
-		o |= accepts
-	}
-	return o
-}
 
 // label gives all rules labels with equal gaps, in a new order: indexes that
 // were published keep theirs.
@@ -136,50 +120,4 @@ func (b *builder) store(list []services.Piece) services.Ref {
 		panic("chains: more than a hundred million rules in one chain")
 	}
 	return r
-}
-
-// merge renews the merged list of class k.
-func (s *Set) merge(c *Chain, f int, k classes.Class) {
-	b := &c.sides[f]
-	room := s.perRule*len(c.rules) + s.free - b.merged
-	var one *lists
-	n := 0
-	var acc []services.Piece
-	for _, sel := range s.regs[f].Set(k) {
-		l := c.lists[sel]
-		if l == nil || len(l.pieces[f]) == 0 {
-			continue
-		}
-		switch n++; n {
-		case 1:
-			one = l
-			acc = l.pieces[f]
-		default:
-			into := &s.scratch[n%2]
-			*into = c.order.Merge((*into)[:0], acc, l.pieces[f])
-			if acc = *into; len(acc) > room {
-				s.walk(b, f, k)
-				return
-			}
-		}
-	}
-	switch n {
-	case 0:
-		b.lists.Delete(k)
-	case 1:
-		b.lists.Set(k, uint32(one.refs[f]))
-	default:
-		if r, ok := b.words.Append(acc); ok {
-			b.lists.Set(k, uint32(r))
-			b.merged += len(acc)
-		} else {
-			s.walk(b, f, k)
-		}
-	}
-}
-
-// walk leaves class k to the lists of its selectors.
-func (s *Set) walk(b *builder, f int, k classes.Class) {
-	b.lists.Delete(k)
-	b.walks, s.walks[f] = true, true
 }

@@ -156,7 +156,7 @@ func TestModel(t *testing.T) {
 					}
 				}
 				*c = ir.Chain{Rules: rules, Default: sg.Action(r.IntN(2)), Reason: ir.ReasonNoRule}
-				set.Update(is[i], c, get)
+				set.Update(is[i], c, brief(get))
 			}
 			for range r.IntN(6) {
 				sel, a := ir.SelectorNum(1+r.IntN(6)), byte(r.IntN(16))
@@ -206,7 +206,7 @@ func TestModel(t *testing.T) {
 		for _, c := range is {
 			set.Drop(c)
 		}
-		require.Empty(t, set.users)
+		require.Zero(t, known(&set.users))
 	})
 }
 

@@ -68,9 +68,16 @@ func auditRegistry(t require.TestingT, r *Registry, spaces ...*Space) map[Class]
 			require.Contains(t, r.With(s), c)
 			with[s]++
 		}
-		require.Equal(t, c, r.byKey[key(set)])
+		found, ok := r.known.find(set, &r.sets)
+		require.True(t, ok)
+		require.Equal(t, c, found)
+		if a, b := r.Parts(c); a != 0 {
+			both := slices.Concat(r.Set(a), r.Set(b))
+			slices.Sort(both)
+			require.Equal(t, set, slices.Compact(both), "parts of %d", c)
+		}
 	}
-	require.Len(t, r.byKey, len(live))
+	require.Equal(t, len(live), r.known.n)
 	require.Equal(t, max(len(r.uses)-1, 0), len(live)+len(r.free))
 	for s, n := range with {
 		require.Len(t, r.With(s), n)

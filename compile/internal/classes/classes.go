@@ -9,7 +9,6 @@
 package classes
 
 import (
-	"encoding/binary"
 	"slices"
 
 	"example.com/secgroup/compile/internal/pages"
@@ -32,13 +31,15 @@ const Limit = 1 << 30
 // after Flush.
 type Registry struct {
 	sets  pages.Array[[]ir.SelectorNum] // by class, ascending
-	byKey map[string]Class
+	known index
 	uses  []int32 // by class
 	free  []Class
 	with  map[ir.SelectorNum][]Class // the classes that have a selector; nil until somebody asks
 	made  []Class                    // since Flush
 	idle  []Class                    // out of use at some time since Flush
 	memo  []joined                   // by hash; what was joined since Flush
+	parts [][2]Class                 // by class: what it was joined from, until the next Flush but one
+	young []Class                    // made before the last Flush
 	rest  []ir.SelectorNum           // room for sets
 }
 
@@ -65,7 +66,7 @@ func (r *Registry) Set(c Class) []ir.SelectorNum {
 // With returns the classes that have selector s, but for the single one. They
 // are valid until the next change of a space.
 func (r *Registry) With(s ir.SelectorNum) []Class {
-	if r.with == nil && len(r.byKey) > 0 {
+	if r.with == nil && r.known.n > 0 {
 		r.with = make(map[ir.SelectorNum][]Class)
 		for c := range uint32(len(r.uses)) {
 			for _, s := range r.sets.At(c) {
@@ -97,7 +98,7 @@ func (r *Registry) Flush() (made []Class, dropped []Dropped) {
 			continue
 		}
 		r.sets.Set(c, nil)
-		delete(r.byKey, key(set))
+		r.known.remove(set, c)
 		for _, s := range set {
 			if r.with == nil {
 				break
@@ -114,17 +115,25 @@ func (r *Registry) Flush() (made []Class, dropped []Dropped) {
 		r.free = append(r.free, c)
 		dropped = append(dropped, Dropped{c, set})
 	}
-	r.made, r.idle = nil, r.idle[:0]
+	for _, c := range r.young {
+		r.parts[c] = [2]Class{}
+	}
+	r.young, r.made, r.idle = made, nil, r.idle[:0]
 	r.memo, r.rest = nil, nil
 	return made, dropped
 }
 
-func key(set []ir.SelectorNum) string {
-	b := make([]byte, 0, 64)
-	for _, s := range set {
-		b = binary.BigEndian.AppendUint32(b, uint32(s))
+// Parts returns two classes whose selectors together are those of c, both zero if
+// none are known: they are of most classes that the last Flush returned. It is
+// to be asked before the next change of a space.
+func (r *Registry) Parts(c Class) (a, b Class) {
+	p := r.parts[c]
+	for _, of := range p {
+		if of&Single == 0 && r.uses[of] == 0 {
+			return 0, 0
+		}
 	}
-	return string(b)
+	return p[0], p[1]
 }
 
 // acquire returns the class of set, which must be ascending, and counts a use.
@@ -135,24 +144,19 @@ func (r *Registry) acquire(set []ir.SelectorNum) Class {
 	case 1:
 		return Single | Class(set[0])
 	}
-	if r.byKey == nil {
-		r.byKey = make(map[string]Class)
-		r.uses = make([]int32, 1) // class 0 is the empty one
-	}
-	var buf [64]byte
-	b := buf[:0]
-	for _, s := range set {
-		b = binary.BigEndian.AppendUint32(b, uint32(s))
-	}
-	c, ok := r.byKey[string(b)]
+	c, ok := r.known.find(set, &r.sets)
 	if !ok {
+		if len(r.uses) == 0 { // class 0 is the empty one
+			r.uses, r.parts = make([]int32, 1, 64), make([][2]Class, 1, 64)
+		}
 		if n := len(r.free); n > 0 {
 			c, r.free = r.free[n-1], r.free[:n-1]
+			r.parts[c] = [2]Class{}
 		} else {
 			c = Class(len(r.uses))
-			r.uses = append(r.uses, 0)
+			r.uses, r.parts = append(r.uses, 0), append(r.parts, [2]Class{})
 		}
-		r.byKey[string(b)] = c
+		r.known.add(set, c)
 		r.sets.Set(c, r.keep(set))
 		for _, s := range set {
 			if r.with == nil {
@@ -227,8 +231,13 @@ func (r *Registry) join(a, b Class) Class {
 		}
 	}
 	set = append(append(set, x...), y...)
-	m.a, m.b, m.both = a, b, r.acquire(set)
-	return m.both
+	n := len(r.made)
+	c := r.acquire(set)
+	if len(r.made) > n {
+		r.parts[c] = [2]Class{a, b}
+	}
+	m.a, m.b, m.both = a, b, c
+	return c
 }
 
 func (r *Registry) view(c Class, one *[1]ir.SelectorNum) []ir.SelectorNum {

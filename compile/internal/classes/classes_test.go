@@ -146,7 +146,7 @@ func TestModel(t *testing.T) {
 			require.True(t, s.Empty())
 			require.Empty(t, s.again)
 			require.Zero(t, s.Map().Find2(0, 0))
-			require.Empty(t, regs[i].byKey)
+			require.Zero(t, regs[i].known.n)
 			for _, n := range regs[i].uses {
 				require.Zero(t, n)
 			}

@@ -8,6 +8,8 @@
 package services
 
 import (
+	"slices"
+
 	"example.com/secgroup/compile/internal/rank"
 	"example.com/secgroup/compile/ir"
 	"example.com/secgroup/sg"
@@ -48,32 +50,49 @@ type Piece struct {
 	Hit   Hit
 }
 
-// Append appends the pieces of one rule, which has the hit h, to an empty
-// list.
-func Append(list []Piece, r *ir.Rule, h Hit) []Piece {
+// Span is the services of one rule: the keys from first to the one before
+// behind, and the packets of unknown ports that have the key blank, if that is
+// not zero.
+type Span struct{ first, behind, blank uint32 }
+
+// SpanOf returns the services of r.
+func SpanOf(r *ir.Rule) Span {
 	if r.Protocol == sg.AnyProtocol {
-		return append(list, Piece{0, h})
+		return Span{0, end, 0}
 	}
 	p := uint32(uint8(r.Protocol)) << 16
-	first, last := uint32(0), uint32(65535)
+	s := Span{p, p + 1<<16, 0}
 	switch {
 	case r.Protocol.HasPorts():
-		first, last = uint32(r.Ports.First), uint32(r.Ports.Last)
+		s.first, s.behind = p|uint32(r.Ports.First), (p|uint32(r.Ports.Last))+1
+		if r.Ports.IsAll() {
+			s.blank = blank | p
+		}
 	case r.Protocol.HasICMP():
 		t, hasType := r.ICMP.Type()
 		c, hasCode := r.ICMP.Code()
 		switch {
 		case hasCode:
-			first = uint32(t)<<8 | uint32(c)
-			last = first
+			s.first = p | uint32(t)<<8 | uint32(c)
+			s.behind = s.first + 1
 		case hasType:
-			first = uint32(t) << 8
-			last = first | 255
+			s.first = p | uint32(t)<<8
+			s.behind = s.first + 1<<8
 		}
 	}
-	list = append(list, Piece{p | first, h}, Piece{(p | last) + 1, 0})
-	if r.Protocol.HasPorts() && r.Ports.IsAll() {
-		list = append(list, Piece{blank | p, h}, Piece{(blank | p) + 1, 0})
+	return s
+}
+
+// SpanPieces is the most pieces of a span.
+const SpanPieces = 4
+
+// Append appends the pieces of a rule that has the hit h.
+func (s Span) Append(list []Piece, h Hit) []Piece {
+	if list = append(list, Piece{s.first, h}); s.behind != end {
+		list = append(list, Piece{s.behind, 0})
+	}
+	if s.blank != 0 {
+		list = append(list, Piece{s.blank, h}, Piece{s.blank + 1, 0})
 	}
 	return list
 }
@@ -95,8 +114,7 @@ func (o Order) Both(a, b Hit) Hit {
 	return a | b&1
 }
 
-// Merge appends to an empty list what matches where the rules of a and those
-// of b do.
+// Merge appends to list what matches where the rules of a and those of b do.
 func (o Order) Merge(list, a, b []Piece) []Piece {
 	var x, y, last Hit
 	for len(a) > 0 || len(b) > 0 {
@@ -143,11 +161,17 @@ type Words struct {
 // Len returns the number of pieces.
 func (w *Words) Len() int { return len(w.keys) }
 
+// Grow makes room for n pieces more.
+func (w *Words) Grow(n int) {
+	w.keys, w.hits = slices.Grow(w.keys, n), slices.Grow(w.hits, n)
+}
+
 // Clip gives back the room to grow.
 func (w *Words) Clip() {
-	w.keys = append(make([]uint32, 0, len(w.keys)), w.keys...)
-	w.hits = append(make([]Hit, 0, len(w.hits)), w.hits...)
+	w.keys, w.hits = clip(w.keys), clip(w.hits)
 }
+
+func clip(list []uint32) []uint32 { return append(make([]uint32, 0, len(list)), list...) }
 
 // Append stores list; ok is false if there is no room for it: all lists
 // together have at most 134,217,728 pieces.
@@ -177,6 +201,20 @@ func (w *Words) Append(list []Piece) (r Ref, ok bool) {
 		w.keys, w.hits = append(w.keys, k), append(w.hits, p.Hit)
 	}
 	return Ref(at<<5 | n), true
+}
+
+// Read appends the pieces of the list r.
+func (w *Words) Read(list []Piece, r Ref) []Piece {
+	at, n := uint(r>>5), uint(r%32)
+	if n == long {
+		n = uint(w.keys[at])
+		at++
+	}
+	hits := w.hits[at : at+n]
+	for i, k := range w.keys[at : at+n] {
+		list = append(list, Piece{k >> 1, hits[i]})
+	}
+	return list
 }
 
 // Find returns what of the list r, which is not empty, matches key.

@@ -37,7 +37,7 @@ func TestLinear(t *testing.T) {
 			if r.Action == sg.Accept && !r.Stateless {
 				hit |= 1
 			}
-			lists = append(lists, Append(nil, &r, hit))
+			lists = append(lists, SpanOf(&r).Append(nil, hit))
 		}
 		for len(lists) > 1 {
 			i := rapid.IntRange(0, len(lists)-2).Draw(t, "merge")
@@ -108,6 +108,7 @@ func TestLengths(t *testing.T) {
 	}
 	check := func(w *Words) {
 		for _, s := range all {
+			require.Equal(t, s.list, w.Read(nil, s.r))
 			if s.r == 0 {
 				continue
 			}
