@@ -9,11 +9,25 @@ import (
 	"example.com/secgroup/sg/policy"
 )
 
-// index makes the rules known by their ids. Those are in was.
+// index makes the rules known by their ids, which are in was, and by their
+// places.
 func (g *group) index(was *sg.Group) {
 	g.byID = make(map[sg.RuleID]*lowered, len(g.rules))
+	for d := range g.lists {
+		for kind := range g.lists[d] {
+			l := &g.lists[d][kind]
+			l.places = make([]uint64, 0, len(l.nums))
+		}
+	}
 	for i := range g.rules {
-		g.byID[was.Rules[i].ID] = &g.rules[i]
+		r := &g.rules[i]
+		g.byID[was.Rules[i].ID] = r
+		l := g.list(r)
+		for _, n := range r.nums {
+			if n != 0 {
+				l.places = append(l.places, r.place)
+			}
+		}
 	}
 	g.rules = nil
 }

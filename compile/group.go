@@ -55,11 +55,10 @@ func kindOf(p sg.Peer) listKind {
 	return listNamed
 }
 
-// numList is the rules of one kind and direction, in order, each with the
-// place of what it was lowered from.
+// numList is the rules of one kind and direction, in order.
 type numList struct {
 	nums   []ir.RuleNum
-	places []uint64
+	places []uint64 // of what each was lowered from; nil until the first edit
 }
 
 // add appends a rule.
@@ -176,15 +175,25 @@ func (s *state) lowerGroup(next *policy.Snapshot, k groupKey, low *group, old *s
 			*r = s.lowerRule(next, k, low, &g.Rules[i], keep)
 		}
 		r.place = uint64(i + 1)
-		sizes[r.direction][r.kind] += 2
+		for _, n := range r.nums {
+			if n != 0 {
+				sizes[r.direction][r.kind]++
+			}
+		}
 	}
 	for d := range sizes {
 		for kind, n := range sizes[d] {
-			low.lists[d][kind] = numList{make([]ir.RuleNum, 0, n), make([]uint64, 0, n)}
+			low.lists[d][kind].nums = make([]ir.RuleNum, 0, n)
 		}
 	}
 	for i := range low.rules {
-		low.list(&low.rules[i]).add(&low.rules[i])
+		r := &low.rules[i]
+		l := low.list(r)
+		for _, n := range r.nums {
+			if n != 0 {
+				l.nums = append(l.nums, n)
+			}
+		}
 	}
 	for _, n := range keep {
 		s.garbage = append(s.garbage, n)
@@ -245,8 +254,8 @@ func (s *state) lowerRule(next *policy.Snapshot, k groupKey, low *group, r *sg.R
 }
 
 // lower returns what r means, one rule per family in which it means anything,
-// and its selector, nil for any peer.
-func (s *state) lower(next *policy.Snapshot, id sg.VPCID, r *sg.Rule, out *[2]ir.Rule) (sel *selector) {
+// and its peer.
+func (s *state) lower(next *policy.Snapshot, id sg.VPCID, r *sg.Rule, out *[2]ir.Rule) (sel peer) {
 	family := r.EffectiveFamily()
 	if set, ok := r.Peer.Set(); ok && family == sg.FamilyAny {
 		if is, ok := next.Set(set); ok {
@@ -262,13 +271,10 @@ func (s *state) lower(next *policy.Snapshot, id sg.VPCID, r *sg.Rule, out *[2]ir
 		if !family.Matches(f) || !protocol.Family().Matches(f) {
 			continue
 		}
-		if sel == nil && !r.Peer.IsAny() {
+		if sel.num == ir.Any && !r.Peer.IsAny() {
 			sel = s.selector(next, id, r.Peer)
 		}
-		out[i] = ir.Rule{Family: f, Protocol: protocol, Ports: r.Ports, ICMP: r.ICMP}
-		if sel != nil {
-			out[i].Peer = sel.num
-		}
+		out[i] = ir.Rule{Family: f, Protocol: protocol, Ports: r.Ports, ICMP: r.ICMP, Peer: sel.num}
 	}
 	return sel
 }

@@ -1,7 +1,6 @@
 package compile
 
 import (
-	"encoding/binary"
 	"net/netip"
 
 	"example.com/secgroup/compile/internal/classes"
@@ -10,44 +9,44 @@ import (
 	"example.com/secgroup/sg/policy"
 )
 
-// selector is a peer of rules in a VPC.
+// selector is a group or a set that rules of a VPC name. Those that are a
+// prefix are in cidrs.
 type selector struct {
 	vpc   *vpc
 	peer  sg.Peer
 	num   ir.SelectorNum
-	uses  int32
-	fresh bool // made by the current advance: filled from the next snapshot already
-}
-
-// cidrKey is a prefix that a rule names.
-type cidrKey struct{ high, low, bits uint64 }
-
-func keyOf(p netip.Prefix) cidrKey {
-	b := p.Addr().As16()
-	k := cidrKey{binary.BigEndian.Uint64(b[:8]), binary.BigEndian.Uint64(b[8:]), uint64(p.Bits())}
-	if p.Addr().Is4() { // no prefix of IPv6 is as long
-		k.bits += 1 << 8
-	}
-	return k
+	uses  int32 // rules
+	fresh bool  // made by the current advance: filled from the next snapshot already
 }
 
 // vpc is one routing domain.
 type vpc struct {
 	id     sg.VPCID
 	num    uint16
-	cidrs  map[cidrKey]*selector
-	named  map[sg.Peer]*selector // groups and sets
-	uses   int                   // interfaces and selectors
-	spaces [2]*classes.Space     // of IPv4 and IPv6
-	dirty  bool                  // the spaces have changed since they were published
+	cidrs  cidrs
+	named  map[sg.Peer]*selector
+	uses   int               // interfaces and selectors
+	spaces [2]*classes.Space // of IPv4 and IPv6
+	dirty  bool              // the spaces have changed since they were published
 }
 
-// known returns what stands for peer, nil if there is nothing.
-func (v *vpc) known(peer sg.Peer) *selector {
-	if p, ok := peer.CIDR(); ok {
-		return v.cidrs[keyOf(p)]
+// peer is what rules with a peer refer to. It is valid until the next one is
+// made.
+type peer struct {
+	num  ir.SelectorNum
+	uses *int32 // rules; nil for any peer
+}
+
+// known returns what stands for p, the zero peer if there is nothing.
+func (v *vpc) known(p sg.Peer) peer {
+	if c, ok := p.CIDR(); ok {
+		if is := v.cidrs.get(keyOf(c)); is != nil {
+			return peer{is.num, &is.uses}
+		}
+	} else if is := v.named[p]; is != nil {
+		return peer{is.num, &is.uses}
 	}
-	return v.named[peer]
+	return peer{}
 }
 
 // space returns the space that p is in.
@@ -55,94 +54,98 @@ func (v *vpc) space(p netip.Prefix) *classes.Space {
 	return v.spaces[familyIndex(sg.FamilyOf(p.Addr()))]
 }
 
-// selector returns what stands for peer, which is not any, in a VPC, made and
+// selector returns what stands for p, which is not any, in a VPC, made and
 // filled on first use.
-func (s *state) selector(next *policy.Snapshot, id sg.VPCID, peer sg.Peer) *selector {
+func (s *state) selector(next *policy.Snapshot, id sg.VPCID, p sg.Peer) peer {
 	v := s.vpc(id)
-	if sel := v.known(peer); sel != nil {
-		return sel
+	if is := v.known(p); is.num != 0 {
+		return is
 	}
-	if len(s.selectors) == 0 {
-		s.selectors = make([]selector, 1+min(64, s.room/16))
-	}
-	sel := &s.selectors[0]
-	s.selectors = s.selectors[1:]
 	s.lastSelector++
-	*sel = selector{vpc: v, peer: peer, num: s.lastSelector, fresh: true}
-	s.fresh = append(s.fresh, sel)
-	if p, ok := peer.CIDR(); ok {
-		v.cidrs[keyOf(p)] = sel
-	} else {
-		v.named[peer] = sel
+	v.uses++
+	num := s.lastSelector
+	s.data.Selectors.Set(num, ir.Selector{Num: num, VPC: id, Peer: p})
+	s.step.Selector(num)
+	if c, ok := p.CIDR(); ok {
+		s.change(next, v, p, num, 1)
+		return peer{num, &v.cidrs.add(keyOf(c), num).uses}
 	}
-	s.data.Selectors.Set(sel.num, ir.Selector{Num: sel.num, VPC: id, Peer: peer})
-	s.step.Selector(sel.num)
-	if set, ok := peer.Set(); ok {
+	sel := &selector{vpc: v, peer: p, num: num, fresh: true}
+	s.fresh = append(s.fresh, sel)
+	v.named[p] = sel
+	if set, ok := p.Set(); ok {
 		if s.bySet[set] == nil {
 			s.bySet[set] = map[sg.VPCID]*selector{}
 		}
 		s.bySet[set][id] = sel
 	}
-	v.uses++
-	s.change(next, v, sel, 1)
-	return sel
+	s.change(next, v, p, num, 1)
+	return peer{num, &sel.uses}
 }
 
 // dropSelector takes back what selector did. Members are up to date by then,
 // so they are those of next.
-func (s *state) dropSelector(next *policy.Snapshot, sel *selector) {
-	s.change(next, sel.vpc, sel, -1)
-	if p, ok := sel.peer.CIDR(); ok {
-		delete(sel.vpc.cidrs, keyOf(p))
+func (s *state) dropSelector(next *policy.Snapshot, v *vpc, p sg.Peer, num ir.SelectorNum) {
+	s.change(next, v, p, num, -1)
+	if c, ok := p.CIDR(); ok {
+		v.cidrs.remove(keyOf(c))
 	} else {
-		delete(sel.vpc.named, sel.peer)
+		delete(v.named, p)
 	}
-	s.data.Selectors.Delete(sel.num)
-	s.step.Selector(sel.num)
-	if set, ok := sel.peer.Set(); ok {
-		delete(s.bySet[set], sel.vpc.id)
+	s.data.Selectors.Delete(num)
+	s.step.Selector(num)
+	if set, ok := p.Set(); ok {
+		delete(s.bySet[set], v.id)
 		if len(s.bySet[set]) == 0 {
 			delete(s.bySet, set)
 		}
 	}
-	s.releaseVPC(sel.vpc.id)
+	s.releaseVPC(v.id)
 }
 
 func (s *state) vpc(id sg.VPCID) *vpc {
+	if s.near != nil && s.near.id == id {
+		return s.near
+	}
 	v := s.vpcs[id]
 	if v == nil {
-		v = &vpc{id: id, num: uint16(s.vpcNumbers.take() - 1), cidrs: make(map[cidrKey]*selector, s.room), named: map[sg.Peer]*selector{}}
-		s.room = 0
+		v = &vpc{id: id, num: uint16(s.vpcNumbers.take() - 1), named: map[sg.Peer]*selector{}}
+		if s.room > 0 {
+			v.cidrs.grow(s.room)
+			s.room = 0
+		}
 		for i, f := range []sg.Family{sg.IPv4, sg.IPv6} {
 			v.spaces[i] = classes.NewSpace(f, s.registries[i])
 		}
 		s.vpcs[id] = v
 		s.dirt(v)
 	}
+	s.near = v
 	return v
 }
 
-// change notes that sel has each of its prefixes in next n times more.
-func (s *state) change(next *policy.Snapshot, v *vpc, sel *selector, n int) {
+// change notes that the selector num, which stands for peer, has each of its
+// prefixes in next n times more.
+func (s *state) change(next *policy.Snapshot, v *vpc, peer sg.Peer, num ir.SelectorNum, n int) {
 	s.dirt(v)
-	if p, ok := sel.peer.CIDR(); ok {
-		v.space(p).Change(p, sel.num, n)
-	} else if id, ok := sel.peer.Group(); ok {
+	if p, ok := peer.CIDR(); ok {
+		v.space(p).Change(p, num, n)
+	} else if id, ok := peer.Group(); ok {
 		for p := range (source{next}).Group(v.id, id) {
-			v.space(p).Change(p, sel.num, n)
+			v.space(p).Change(p, num, n)
 		}
-	} else if id, ok := sel.peer.Set(); ok {
+	} else if id, ok := peer.Set(); ok {
 		set, ok := next.Set(id)
 		if !ok {
 			return
 		}
 		space := v.spaces[familyIndex(set.Family())] // entries are of one family
 		if n == 1 {
-			space.Fill(entries(set), sel.num, set.Len())
+			space.Fill(entries(set), num, set.Len())
 			return
 		}
 		for p := range entries(set) {
-			space.Change(p, sel.num, n)
+			space.Change(p, num, n)
 		}
 	}
 }
@@ -161,6 +164,7 @@ func (s *state) releaseVPC(id sg.VPCID) {
 		return
 	}
 	delete(s.vpcs, id)
+	s.near = nil
 	s.hotSpace.Set(uint32(v.num), nil)
 	s.vpcNumbers.give(uint32(v.num) + 1)
 }

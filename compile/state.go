@@ -28,7 +28,6 @@ type state struct {
 
 	bySet        map[sg.SetID]map[sg.VPCID]*selector
 	fresh        []*selector // made by the current advance
-	selectors    []selector  // to be used
 	room         int         // for how many rules the first VPC makes room
 	lastSelector ir.SelectorNum
 
@@ -39,6 +38,7 @@ type state struct {
 	numbers  numbers // of policies
 
 	vpcs       map[sg.VPCID]*vpc
+	near       *vpc // the one that was asked for last
 	vpcNumbers numbers
 
 	interfaces map[sg.InterfaceID]*boundPolicy
@@ -68,6 +68,7 @@ func newState(rules int) *state {
 		data:       ir.NewData(),
 		platform:   map[ir.Rule]*numbered{},
 		room:       rules,
+		made:       make([]chains.Rule, 0, rules),
 		bySet:      map[sg.SetID]map[sg.VPCID]*selector{},
 		groups:     map[groupKey]*group{},
 		policies:   map[string]*boundPolicy{},
@@ -101,7 +102,9 @@ func (n *numbers) give(v uint32) { n.free = append(n.free, v) }
 // What is new is acquired before what is old is released, so that rules,
 // selectors and policies that stay keep their numbers and tables.
 func (s *state) advance(cur, next *policy.Snapshot, prev *ir.Program, t *touched) *Matcher {
-	s.step = new(ir.Step)
+	if prev != nil {
+		s.step = new(ir.Step)
+	}
 	stale := map[sg.GroupID]bool{}
 	for _, id := range t.sets.order {
 		// A set that changed its family changes the rules that name it.
@@ -194,15 +197,15 @@ func (s *state) settle() {
 	}
 }
 
-// newRule numbers r, whose peer is sel, nil for any.
-func (s *state) newRule(r *ir.Rule, sel *selector) ir.RuleNum {
+// newRule numbers r, whose peer is sel.
+func (s *state) newRule(r *ir.Rule, sel peer) ir.RuleNum {
 	s.lastRule++
 	r.Num = s.lastRule
 	s.data.Rules.Set(r.Num, *r)
 	s.step.Rule(r.Num)
 	s.made = append(s.made, chains.RuleOf(r))
-	if sel != nil {
-		sel.uses++
+	if sel.uses != nil {
+		*sel.uses++
 	}
 	return r.Num
 }
@@ -215,15 +218,16 @@ func (s *state) dropRule(next *policy.Snapshot, num ir.RuleNum) {
 		return
 	}
 	is, _ := s.data.Selectors.Get(r.Peer)
-	sel := s.vpcs[is.VPC].known(is.Peer)
-	if sel.uses--; sel.uses == 0 {
-		s.dropSelector(next, sel)
+	v := s.vpcs[is.VPC]
+	sel := v.known(is.Peer)
+	if *sel.uses--; *sel.uses == 0 {
+		s.dropSelector(next, v, is.Peer, sel.num)
 	}
 }
 
 // platformRule returns the number of a platform rule, the same as long as it
 // is in use by any policy.
-func (s *state) platformRule(r *ir.Rule, sel *selector) ir.RuleNum {
+func (s *state) platformRule(r *ir.Rule, sel peer) ir.RuleNum {
 	n := s.platform[*r]
 	if n == nil {
 		key := *r
@@ -269,7 +273,7 @@ func (s *state) members(cur, next *policy.Snapshot, t *touched) (lost bool) {
 			if v == nil {
 				return
 			}
-			sel := v.known(sg.PeerGroup(g))
+			sel := v.named[sg.PeerGroup(g)]
 			for _, p := range i.Addrs {
 				note(sel, p, n)
 			}

@@ -17,7 +17,7 @@ const (
 // Program.Since need not look for it. What is noted twice, or turns out to be
 // the same as before, does no harm; what is not noted does. The zero Step is
 // ready to use. A step that touches too much notes nothing: to compare whole
-// programs is no dearer then.
+// programs is no dearer then. A nil Step notes nothing.
 type Step struct {
 	selectors  []SelectorNum
 	rules      []RuleNum
@@ -36,6 +36,9 @@ type joint struct {
 
 // room counts an entry and reports whether it may be noted.
 func (s *Step) room() bool {
+	if s == nil {
+		return false
+	}
 	if s.n++; s.n == maxTouched+1 {
 		*s = Step{n: s.n}
 	}
