@@ -21,7 +21,8 @@ func prefixOf(p netip.Prefix) prefix {
 		b := a.As4()
 		return prefix{high: uint64(binary.BigEndian.Uint32(b[:])), bits: uint8(p.Bits())}
 	}
-	b := p.Addr().As16()
+	var buf [16]byte
+	b, _ := p.Addr().AppendBinary(buf[:0]) // it never fails; not As16, which is waited for
 	return prefix{binary.BigEndian.Uint64(b[:8]), binary.BigEndian.Uint64(b[8:]), uint8(p.Bits())}
 }
 

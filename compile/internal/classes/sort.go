@@ -14,58 +14,105 @@ func (c change) compare(d change) int {
 	return cmp.Compare(c.sel, d.sel)
 }
 
-// Queues shorter than fewChanges are sorted as they are. A queue that is sorted
-// by number has at most 1<<placeBits places.
-const (
-	fewChanges = 64
-	placeBits  = 26
-)
+// Lists shorter than few are sorted by comparing.
+const few = 64
 
-// sort sorts the queue by prefix, and by selector. Most of a long one is in
-// order once the high halves are: it is sorted by them and moved once.
-func (s *Space) sort() {
-	compare := func(a, b change) int { return a.compare(b) }
-	if slices.IsSortedFunc(s.queue, compare) {
+// sortEntries sorts by prefix, and by own class.
+func sortEntries(list []entry, f sg.Family) {
+	compare := func(a, b entry) int {
+		if n := a.compare(b.prefix); n != 0 {
+			return n
+		}
+		return cmp.Compare(a.own, b.own)
+	}
+	if len(list) < few {
+		slices.SortFunc(list, compare)
 		return
 	}
-	if n := len(s.queue); n < fewChanges || n >= 1<<placeBits {
-		slices.SortFunc(s.queue, compare)
-		return
+	// Most of them are in order once the high halves are: those are sorted by
+	// number, of IPv4 with the length, and the entries moved once.
+	keys := make([]key, 2*len(list))
+	keys, room := keys[:len(list)], keys[len(list):]
+	for i := range list {
+		k := list[i].high
+		if f == sg.IPv4 {
+			k = k<<6 | uint64(list[i].bits)
+		}
+		keys[i] = key{k, uint32(i)}
 	}
-	sorted := make([]change, 0, len(s.queue))
-	if s.family == sg.IPv4 {
-		keys := make([]uint64, len(s.queue)) // address, length, place
-		for i := range s.queue {
-			c := &s.queue[i]
-			keys[i] = (c.high<<6|uint64(c.bits))<<placeBits | uint64(i)
-		}
-		slices.Sort(keys)
-		for _, k := range keys {
-			sorted = append(sorted, s.queue[k&(1<<placeBits-1)])
-		}
-	} else {
-		type key struct {
-			high  uint64
-			place uint32
-		}
-		keys := make([]key, len(s.queue))
-		for i := range s.queue {
-			keys[i] = key{s.queue[i].high, uint32(i)}
-		}
-		slices.SortFunc(keys, func(a, b key) int { return cmp.Compare(a.high, b.high) })
-		for _, k := range keys {
-			sorted = append(sorted, s.queue[k.place])
-		}
-	}
-	s.queue = sorted
-	for len(sorted) > 0 {
+	keys = radix(keys, room)
+	arrange(list, keys)
+	for at := 0; at < len(list); {
 		n := 1
-		for n < len(sorted) && sorted[n].high == sorted[0].high {
+		for at+n < len(list) && list[at+n].high == list[at].high {
 			n++
 		}
 		if n > 1 {
-			slices.SortFunc(sorted[:n], compare)
+			slices.SortFunc(list[at:at+n], compare)
 		}
-		sorted = sorted[n:]
+		at += n
+	}
+}
+
+// key is a number to be sorted by, and the place of what has it.
+type key struct {
+	n     uint64
+	place uint32
+}
+
+const (
+	digitBits = 11
+	digits    = (64 + digitBits - 1) / digitBits
+)
+
+// radix returns keys in order of their numbers, in one of the two lists, which
+// are of equal length. Those of equal numbers stay in order.
+func radix(keys, room []key) []key {
+	var counts [digits][1 << digitBits]uint32
+	for _, k := range keys {
+		for d := range counts {
+			counts[d][k.n>>(d*digitBits)%(1<<digitBits)]++
+		}
+	}
+	for d := range counts {
+		c := &counts[d]
+		if c[keys[0].n>>(d*digitBits)%(1<<digitBits)] == uint32(len(keys)) {
+			continue // all are equal here
+		}
+		sum := uint32(0)
+		for i, n := range c {
+			c[i] = sum
+			sum += n
+		}
+		for _, k := range keys {
+			at := &c[k.n>>(d*digitBits)%(1<<digitBits)]
+			room[*at] = k
+			*at++
+		}
+		keys, room = room, keys
+	}
+	return keys
+}
+
+// arrange moves the entries to where keys, which are used up, say: the one of
+// the first key to the front, and so on.
+func arrange(list []entry, keys []key) {
+	const done = 1<<32 - 1
+	for i := range keys {
+		if keys[i].place == done {
+			continue
+		}
+		first := list[i]
+		at := i
+		for { // round a cycle
+			from := int(keys[at].place)
+			keys[at].place = done
+			if from == i {
+				list[at] = first
+				break
+			}
+			list[at] = list[from]
+			at = from
+		}
 	}
 }

@@ -1,35 +1,40 @@
 package classes
 
 import (
+	"cmp"
 	"math/rand/v2"
 	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
-	"example.com/secgroup/compile/ir"
 	"example.com/secgroup/sg"
 )
 
-// TestSort: a long queue comes to be sorted as a short one does.
+// TestSort: a long list comes to be sorted as a short one does.
 func TestSort(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 1))
 	for _, f := range []sg.Family{sg.IPv4, sg.IPv6} {
 		half, all := width(f)
-		for _, n := range []int{2, fewChanges - 1, fewChanges, 5_000} {
-			s := NewSpace(f, new(Registry))
-			for range n {
-				p := prefix{high: uint64(r.UintN(60)) << (half - 8), bits: uint8(r.UintN(all + 1))}
-				if f == sg.IPv6 {
-					p.low = uint64(r.UintN(3)) << 60
+		for _, n := range []int{0, 1, 2, few - 1, few, 5_000} {
+			for _, spread := range []uint{1, 60, 1 << 20} {
+				var list []entry
+				for range n {
+					p := prefix{high: r.Uint64() >> (64 - half), bits: uint8(r.UintN(all + 1))}
+					if spread < 1<<20 {
+						p.high = uint64(r.UintN(spread)) << (half - 8)
+					}
+					if f == sg.IPv6 {
+						p.low = uint64(r.UintN(3)) << 60
+					}
+					p = p.truncate(uint(p.bits), f)
+					list = append(list, entry{prefix: p, own: Single | Class(r.UintN(4))})
 				}
-				p = p.truncate(uint(p.bits), f)
-				s.queue = append(s.queue, change{member{p, ir.SelectorNum(r.UintN(4))}, 1})
+				want := slices.Clone(list)
+				slices.SortFunc(want, func(a, b entry) int { return cmp.Or(a.compare(b.prefix), cmp.Compare(a.own, b.own)) })
+				sortEntries(list, f)
+				require.Equal(t, want, list)
 			}
-			want := slices.Clone(s.queue)
-			slices.SortFunc(want, change.compare)
-			s.sort()
-			require.Equal(t, want, s.queue)
 		}
 	}
 }

@@ -18,7 +18,8 @@ type Space struct {
 	store  store
 	again  map[member]int // how often a selector has a prefix, beyond the first time
 	queue  []change
-	filled []entry // queued by Fill, beside
+	first  []entry // queued beside: members that come, once more each, where nothing was
+	sorted bool    // first is, and of different prefixes
 	flat   *ranges.Editor
 }
 
@@ -44,7 +45,7 @@ func NewSpace(f sg.Family, r *Registry) *Space {
 func (s *Space) Map() *ranges.Map { return s.flat.Map() }
 
 // Empty reports whether no selector has any prefix.
-func (s *Space) Empty() bool { return s.store.n == 0 && len(s.queue)+len(s.filled) == 0 }
+func (s *Space) Empty() bool { return s.store.n == 0 && len(s.queue)+len(s.first) == 0 }
 
 // Count returns how often sel had p when the space was last settled.
 func (s *Space) Count(p netip.Prefix, sel ir.SelectorNum) int {
@@ -58,66 +59,74 @@ func (s *Space) Count(p netip.Prefix, sel ir.SelectorNum) int {
 // Change notes that sel has p n times more, less if n is negative. It takes
 // effect with Settle.
 func (s *Space) Change(p netip.Prefix, sel ir.SelectorNum, n int) {
+	if n == 1 && s.store.n == 0 && len(s.queue) == 0 {
+		s.begin(prefixOf(p), sel)
+		return
+	}
+	s.spill()
 	s.queue = append(s.queue, change{member{prefixOf(p), sel}, int32(n)})
 }
 
-// Fill is Change of all prefixes, n of them about, once more each. It is faster
-// than that where nothing is and they are sorted, by address, then the wider
-// first, and all different.
+// begin notes that sel has p, where nothing was.
+func (s *Space) begin(p prefix, sel ir.SelectorNum) {
+	k := len(s.first)
+	if k == cap(s.first) {
+		s.first = slices.Grow(s.first, max(16, k))
+	}
+	s.sorted = k == 0 || s.sorted && s.first[k-1].compare(p) < 0
+	s.first = append(s.first, entry{prefix: p, own: Single | Class(sel)})
+}
+
+// Fill is Change of all prefixes, n of them about, once more each.
 func (s *Space) Fill(prefixes iter.Seq[netip.Prefix], sel ir.SelectorNum, n int) {
-	if !s.Empty() {
+	if s.store.n > 0 || len(s.queue) > 0 {
 		s.queue = slices.Grow(s.queue, n)
 		for p := range prefixes {
 			s.Change(p, sel, 1)
 		}
 		return
 	}
-	list := make([]entry, 0, n)
-	sorted := true
+	s.first = slices.Grow(s.first, n)
 	for p := range prefixes {
-		e := entry{prefix: prefixOf(p), own: Single | Class(sel)}
-		sorted = sorted && (len(list) == 0 || list[len(list)-1].compare(e.prefix) < 0)
-		list = append(list, e)
-	}
-	if s.filled = list; !sorted {
-		s.spill()
+		s.begin(prefixOf(p), sel)
 	}
 }
 
-// spill queues what Fill noted.
+// spill queues what begin noted.
 func (s *Space) spill() {
-	s.queue = slices.Grow(s.queue, len(s.filled))
-	for _, e := range s.filled {
+	if len(s.first) == 0 {
+		return
+	}
+	s.queue = slices.Grow(s.queue, len(s.first))
+	for _, e := range s.first {
 		s.queue = append(s.queue, change{member{e.prefix, ir.SelectorNum(e.own &^ Single)}, 1})
 	}
-	s.filled = nil
+	s.first = nil
 }
 
 // Settle carries out what Change noted. It costs about what changes, or what
 // there is if that is less. Classes that are not in use any more keep their
 // number until the registry is flushed.
 func (s *Space) Settle() {
-	if len(s.filled) > 0 {
-		if len(s.queue) == 0 {
-			s.build(s.filled)
-			s.filled = nil
-			return
+	if len(s.first) > 0 {
+		list := s.first
+		if !s.sorted {
+			sortEntries(list, s.family)
+			list = s.unite(list)
 		}
-		s.spill()
+		s.first = nil
+		s.build(list)
+		return
 	}
 	if len(s.queue) == 0 {
 		return
 	}
-	s.sort()
-	if s.store.n == 0 {
-		s.begin()
-		return
-	}
+	slices.SortFunc(s.queue, change.compare)
 	turns := s.count()
 	s.queue = nil
 	switch {
 	case len(turns) == 0:
-	case len(turns) > s.store.n/16 || s.flat.Stale():
+	case s.store.n == 0 || len(turns) > s.store.n/16 || s.flat.Stale():
 		s.rebuild(turns)
 	default:
 		s.edit(turns)
@@ -159,37 +168,29 @@ func (s *Space) count() []change {
 	return turns
 }
 
-// begin makes everything of what is queued, where nothing was.
-func (s *Space) begin() {
-	list := make([]entry, 0, len(s.queue))
-	for q := s.queue; len(q) > 0; {
-		e := entry{prefix: q[0].prefix}
-		for len(q) > 0 && q[0].prefix == e.prefix {
-			m, n := q[0].member, 0
-			for ; len(q) > 0 && q[0].member == m; q = q[1:] {
-				n += int(q[0].n)
+// unite makes one entry of those of one prefix, in place. They are of one
+// selector each.
+func (s *Space) unite(list []entry) []entry {
+	out := list[:0]
+	var last Class
+	for _, e := range list {
+		k := len(out) - 1
+		switch {
+		case k < 0 || out[k].prefix != e.prefix:
+			out = append(out, e)
+		case e.own == last:
+			if s.again == nil {
+				s.again = map[member]int{}
 			}
-			if n <= 0 {
-				continue
-			}
-			if n > 1 {
-				if s.again == nil {
-					s.again = map[member]int{}
-				}
-				s.again[m] = n - 1
-			}
-			was := e.own
-			e.own = s.reg.join(was, Single|Class(m.sel))
+			s.again[member{e.prefix, ir.SelectorNum(last &^ Single)}]++
+		default:
+			was := out[k].own
+			out[k].own = s.reg.join(was, e.own)
 			s.reg.release(was)
 		}
-		if e.own != 0 {
-			list = append(list, e)
-		}
+		last = e.own
 	}
-	s.queue = nil
-	if len(list) > 0 {
-		s.build(list)
-	}
+	return out
 }
 
 // owns returns what own becomes when turns, all of one prefix, have happened.
