@@ -53,7 +53,7 @@ func audit(t require.TestingT, s *Set, list []*Chain, get func(ir.RuleNum) *ir.R
 				slots++
 			}
 			if sel != ir.Any {
-				require.Contains(t, s.users.of(sel), c)
+				require.Contains(t, usersOf(&s.users, sel), c)
 				users[sel]++
 			}
 		}
@@ -67,7 +67,7 @@ func audit(t require.TestingT, s *Set, list []*Chain, get func(ir.RuleNum) *ir.R
 	}
 	require.Equal(t, len(users), known(&s.users))
 	for sel, n := range users {
-		require.Len(t, s.users.of(sel), n)
+		require.Len(t, usersOf(&s.users, sel), n)
 	}
 	require.Empty(t, s.touched)
 }
@@ -79,12 +79,21 @@ func brief(get func(ir.RuleNum) *ir.Rule) func(ir.RuleNum) Rule {
 
 // known returns how many selectors have users.
 func known(u *users) (n int) {
-	for _, list := range u.first {
-		if list != nil {
-			n++
+	all := map[ir.SelectorNum]bool{}
+	for sel, c := range u.first {
+		if c != nil {
+			all[ir.SelectorNum(sel)] = true
 		}
 	}
-	return n + len(u.later)
+	for sel := range u.more {
+		all[sel] = true
+	}
+	return len(all)
+}
+
+func usersOf(u *users, sel ir.SelectorNum) (list []*Chain) {
+	u.of(sel, func(c *Chain) { list = append(list, c) })
+	return list
 }
 
 // TestEditsAreCheap: an edit of one rule of many adds to a chain what concerns

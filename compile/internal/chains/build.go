@@ -15,30 +15,38 @@ func (s *Set) build(c *Chain, is *ir.Chain, get func(ir.RuleNum) Rule) {
 		Policy: c.Policy, fallback: c.fallback, touched: true, index: c.index, rules: slices.Clone(is.Rules),
 		peers: make([]ir.SelectorNum, n), slots: make([]uint32, n), order: make(services.Order, n+1),
 	}
-	rules := s.scratch.room(n)
-	byPeer := s.scratch.keys[:n] // peer, place
+	byPeer := s.scratch.room(n) // peer, place
 	gap := uint64(1<<labelBits) / uint64(n+1)
 	var pieces [2]int // of the lists of selectors, at most
+	var peers [2]span // that rules have
 	for i, num := range is.Rules {
-		r := &rules[i]
-		*r = placed{get(num), uint32(i + 1)}
+		r := get(num)
 		if r.stateless {
 			c.stateless++
 		}
-		c.peers[i], c.slots[i] = r.peer, r.slot
+		c.peers[i], c.slots[i] = r.peer, uint32(i+1)
 		c.order[i+1] = r.outcome | uint64(i+1)*gap<<labelAt
 		byPeer[i] = uint64(r.peer)<<32 | uint64(i)
-		pieces[r.side] += services.SpanPieces
-	}
-	for f := range c.sides {
-		c.sides[f].words.Grow(pieces[f])
+		pieces[r.side] += r.span.Pieces()
+		peers[r.side].add(r.peer)
 	}
 	slices.Sort(byPeer)
+	if n > 0 {
+		s.users.grow(ir.SelectorNum(byPeer[n-1] >> 32))
+	}
+	for f := range c.sides {
+		b := &c.sides[f]
+		b.words.Grow(pieces[f] + 1 + pieces[f]/16)
+		if p := peers[f]; p.n > 0 {
+			b.lists.Expect(single(p.low), single(p.high), p.n)
+		}
+	}
 	for len(byPeer) > 0 {
 		sel := ir.SelectorNum(byPeer[0] >> 32)
 		of := s.scratch.of[:0]
 		for len(byPeer) > 0 && ir.SelectorNum(byPeer[0]>>32) == sel {
-			of = append(of, rules[uint32(byPeer[0])])
+			i := uint32(byPeer[0])
+			of = append(of, placed{get(is.Rules[i]), i + 1})
 			byPeer = byPeer[1:]
 		}
 		s.scratch.of = of
@@ -52,6 +60,24 @@ func (s *Set) build(c *Chain, is *ir.Chain, get func(ir.RuleNum) Rule) {
 		}
 		s.stale(c, sel)
 	}
+}
+
+// span is the lowest and the highest of some selectors, and how many they are,
+// with those that come twice.
+type span struct {
+	low, high ir.SelectorNum
+	n         int
+}
+
+func (s *span) add(sel ir.SelectorNum) {
+	if sel == ir.Any {
+		return
+	}
+	if s.n == 0 || sel < s.low {
+		s.low = sel
+	}
+	s.high = max(s.high, sel)
+	s.n++
 }
 
 // selectors returns the slots of the rules for each peer.
@@ -82,24 +108,23 @@ func (c *Chain) selectors() map[ir.SelectorNum][]uint32 {
 
 // scratch is room that is used again and again.
 type scratch struct {
-	rules  []placed
 	of     []placed
 	keys   []uint64
 	lists  [][]services.Piece
 	pieces [3][]services.Piece
 }
 
-// room returns room for n rules, and makes room for as many keys.
-func (s *scratch) room(n int) []placed {
-	if cap(s.rules) < n {
-		s.rules, s.keys = make([]placed, n), make([]uint64, n)
+// room returns room for n keys.
+func (s *scratch) room(n int) []uint64 {
+	if cap(s.keys) < n {
+		s.keys = make([]uint64, n)
 	}
-	return s.rules[:n]
+	return s.keys[:n]
 }
 
 // clip gives much room back.
 func (s *scratch) clip() {
-	if cap(s.rules)+cap(s.of)+cap(s.lists)+cap(s.pieces[0])+cap(s.pieces[1])+cap(s.pieces[2]) > 1<<12 {
+	if cap(s.keys)+cap(s.of)+cap(s.lists)+cap(s.pieces[0])+cap(s.pieces[1])+cap(s.pieces[2]) > 1<<12 {
 		*s = scratch{}
 	}
 }

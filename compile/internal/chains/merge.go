@@ -12,7 +12,11 @@ import (
 func (s *Set) renew(c *Chain, f int) {
 	b := &c.sides[f]
 	slices.Sort(b.stale)
-	for _, k := range slices.Compact(b.stale) {
+	b.stale = slices.Compact(b.stale)
+	if n := len(b.stale); n > 0 && c.size == 0 {
+		b.lists.Expect(b.stale[0], b.stale[n-1], n)
+	}
+	for _, k := range b.stale {
 		if !s.join(c, f, k) {
 			s.merge(c, f, k)
 		}

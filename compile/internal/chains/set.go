@@ -150,24 +150,28 @@ func (s *Set) stale(c *Chain, sel ir.SelectorNum) {
 // Classes notes which classes of family f, 0 for IPv4 and 1 for IPv6, are new,
 // and which are gone.
 func (s *Set) Classes(f int, made []classes.Class, dropped []classes.Dropped) {
-	for _, d := range dropped {
-		for _, sel := range d.Set {
-			for _, c := range s.users.of(sel) {
-				if c.sides[f].lists.Get(d.Class) != 0 {
-					s.touch(c)
-					c.sides[f].lists.Delete(d.Class)
-				}
-			}
+	var k classes.Class
+	drop := func(c *Chain) {
+		if c.sides[f].lists.Get(k) != 0 {
+			s.touch(c)
+			c.sides[f].lists.Delete(k)
 		}
 	}
-	for _, k := range made {
+	for _, d := range dropped {
+		k = d.Class
+		for _, sel := range d.Set {
+			s.users.of(sel, drop)
+		}
+	}
+	stale := func(c *Chain) {
+		s.touch(c)
+		if b := &c.sides[f]; len(b.stale) == 0 || b.stale[len(b.stale)-1] != k {
+			b.stale = append(b.stale, k)
+		}
+	}
+	for _, k = range made {
 		for _, sel := range s.regs[f].Set(k) {
-			for _, c := range s.users.of(sel) {
-				s.touch(c)
-				if b := &c.sides[f]; len(b.stale) == 0 || b.stale[len(b.stale)-1] != k {
-					b.stale = append(b.stale, k)
-				}
-			}
+			s.users.of(sel, stale)
 		}
 	}
 }

@@ -83,8 +83,17 @@ func SpanOf(r *ir.Rule) Span {
 	return s
 }
 
-// SpanPieces is the most pieces of a span.
-const SpanPieces = 4
+// Pieces returns how many pieces s has.
+func (s Span) Pieces() int {
+	n := 2
+	if s.behind == end {
+		n = 1
+	}
+	if s.blank != 0 {
+		n += 2
+	}
+	return n
+}
 
 // Append appends the pieces of a rule that has the hit h.
 func (s Span) Append(list []Piece, h Hit) []Piece {
@@ -187,6 +196,9 @@ func (w *Words) Append(list []Piece) (r Ref, ok bool) {
 	if at+n >= most {
 		return 0, false
 	}
+	if cap(w.keys)-at <= n {
+		w.Grow(max(n+1, at)) // twice as much: most lists come when all is built
+	}
 	if n >= long {
 		w.keys, w.hits = append(w.keys, uint32(n)), append(w.hits, 0)
 		n = long
@@ -194,14 +206,13 @@ func (w *Words) Append(list []Piece) (r Ref, ok bool) {
 		w.steps = max(w.steps, rank.Steps(uint(n)))
 	}
 	for _, p := range list {
-		k := p.First << 1
-		if p.Hit != 0 {
-			k |= 1
-		}
-		w.keys, w.hits = append(w.keys, k), append(w.hits, p.Hit)
+		w.keys, w.hits = append(w.keys, key(p)), append(w.hits, p.Hit)
 	}
 	return Ref(at<<5 | n), true
 }
+
+// key returns what of p is among the keys.
+func key(p Piece) uint32 { return p.First<<1 | (p.Hit|-p.Hit)>>31 }
 
 // Read appends the pieces of the list r.
 func (w *Words) Read(list []Piece, r Ref) []Piece {

@@ -38,6 +38,7 @@ func TestLinear(t *testing.T) {
 				hit |= 1
 			}
 			lists = append(lists, SpanOf(&r).Append(nil, hit))
+			require.Len(t, lists[i+1], SpanOf(&r).Pieces())
 		}
 		for len(lists) > 1 {
 			i := rapid.IntRange(0, len(lists)-2).Draw(t, "merge")

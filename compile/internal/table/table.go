@@ -246,20 +246,11 @@ func (e *Editor) Load(list []Pair) {
 		if n[h] == 0 {
 			continue
 		}
-		if span := high[h] - low[h]; n[h] < 8 || span > sparse*n[h] {
+		if !dense(low[h], high[h], int(n[h])) {
 			hashed += n[h]
 			continue
 		}
-		a := &e.t.direct[h]
-		a.base = low[h]
-		pages := make([][arrayPage]uint32, (high[h]-low[h])/arrayPage+1)
-		for i := range pages {
-			a.pages = append(a.pages, &pages[i])
-		}
-		e.own[h] = make([]bool, len(pages))
-		for i := range e.own[h] {
-			e.own[h][i] = true
-		}
+		e.array(uint32(h), low[h], high[h])
 	}
 	if hashed > 0 {
 		e.size(max(minBits, uint8(bits.Len32(2*hashed-1))))
@@ -275,6 +266,9 @@ func (e *Editor) Load(list []Pair) {
 
 // Pack makes arrays of the halves that are dense.
 func (e *Editor) Pack() {
+	if e.packed() {
+		return
+	}
 	list := make([]Pair, 0, e.Len())
 	for h, a := range e.t.direct {
 		for i, page := range a.pages {

@@ -40,7 +40,10 @@ func TestModel(t *testing.T) {
 		}
 		for range rapid.IntRange(0, 300).Draw(t, "steps") {
 			k := draw(keys.Draw(t, "key"))
-			switch rapid.IntRange(0, 12).Draw(t, "op") {
+			switch rapid.IntRange(0, 13).Draw(t, "op") {
+			case 13:
+				last := draw(rapid.Uint32Range(1, 400).Draw(t, "last"))
+				e.Expect(min(k, last)|k&half, max(k&^half, last&^half)|k&half, rapid.IntRange(0, 400).Draw(t, "expected"))
 			case 0:
 				old = append(old, published{e.Table(), maps.Clone(model)})
 			case 4:
