@@ -15,6 +15,7 @@ func (s *Set) renew(c *Chain, f int) {
 	b.stale = slices.Compact(b.stale)
 	if n := len(b.stale); n > 0 && c.size == 0 {
 		b.lists.Expect(b.stale[0], b.stale[n-1], n)
+		b.words.Grow(6 * n)
 	}
 	for _, k := range b.stale {
 		if !s.join(c, f, k) {

@@ -351,7 +351,7 @@ func (s *Space) build(list []entry) {
 		s.fill(&list[i], &up)
 	}
 	s.store.load(list)
-	s.flat.Reset()
+	s.flat.Reset(len(list))
 	half, _ := width(s.family)
 	s.flat.Build(s.runs(0, 1<<half-1))
 	s.flat.Clip()

@@ -54,6 +54,7 @@ type sweep struct {
 	last   uint64   // of the part
 	up     []ender  // the entries around the place where the sweep is, the widest first
 	deep   []*entry // longer than the high half, of one high half
+	low    lowSweep // of those, again and again
 	out    []ranges.Run
 }
 
@@ -89,7 +90,8 @@ func (w *sweep) nested(flat *ranges.Editor) {
 		return
 	}
 	at, above := w.deep[0].high, w.top()
-	low := lowSweep{family: w.family, above: above, out: []ranges.Run{{Value: above}}}
+	low := &w.low
+	low.family, low.above, low.out = w.family, above, append(low.out[:0], ranges.Run{Value: above})
 	for _, e := range w.deep {
 		low.enter(e)
 	}

@@ -140,7 +140,7 @@ func TestForms(t *testing.T) {
 		for i, values := range []int{2, 1000} {
 			runs := scattered(r, c.bounds, values, c.last)
 			e := NewEditor(c.last)
-			e.Reset()
+			e.Reset(0)
 			e.Build(runs)
 			e.Clip()
 			m := e.Map()
@@ -160,7 +160,7 @@ func TestForms(t *testing.T) {
 func TestBytes(t *testing.T) {
 	r := rand.New(rand.NewPCG(15, 16))
 	e := NewEditor(1<<64 - 1)
-	e.Reset()
+	e.Reset(0)
 	was := e.Map().Bytes()
 	more := func(least int, what string) {
 		t.Helper()
@@ -185,12 +185,12 @@ func TestBytes(t *testing.T) {
 	e.Nested(scattered(r, 5000, 3, 1<<64-1))
 	more((8+8)*3000, "nodes and what is below them")
 	e = NewEditor(1<<32 - 1)
-	e.Reset()
+	e.Reset(0)
 	was = e.Map().Bytes()
 	e.Build(scattered(r, 10, 3, 1<<32-1))
 	more((4+4)*7, "bounds of 32 bits")
 	e = NewEditor(1<<16 - 1)
-	e.Reset()
+	e.Reset(0)
 	was = e.Map().Bytes()
 	e.Build(scattered(r, 7, 100, 1<<16-1))
 	more((2+4)*6, "bounds of 16 bits")
@@ -204,7 +204,7 @@ func TestStale(t *testing.T) {
 	for _, n := range []int{10, 1000, 20_000} {
 		f := function(scattered(r, n, 3, last))
 		e := NewEditor(last)
-		e.Reset()
+		e.Reset(0)
 		e.Build(slices.Clone(f))
 		e.Clip()
 		fresh, anew := e.Map().Bytes(), 0
@@ -212,7 +212,7 @@ func TestStale(t *testing.T) {
 		for i := range edits {
 			if e.Stale() {
 				anew++
-				e.Reset()
+				e.Reset(0)
 				e.Build(slices.Clone(f))
 			}
 			at := f[1+r.IntN(len(f)-1)].Start // there and away again
@@ -241,7 +241,7 @@ func TestEditAroundCrowds(t *testing.T) {
 					f = f.put(first, first, last, Value(1+r.IntN(3)))
 				}
 				e := NewEditor(last)
-				e.Reset()
+				e.Reset(0)
 				e.Build(slices.Clone(f))
 				top := at | (1<<20 - 1)
 				f = f.put(top, top, last, 9)

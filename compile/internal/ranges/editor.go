@@ -45,7 +45,7 @@ func (e *Editor) Stale() bool { return e.grown > 2*e.size+1024 }
 // Deep are those that Nested returned since Reset.
 func (e *Editor) Build(runs []Run) {
 	if e.m.b16 == nil {
-		e.Reset()
+		e.Reset(0)
 	}
 	e.leaf, e.per = 7, 2
 	if len(runs) > 1<<16 { // more than the cache holds: a node less is worth some steps
@@ -59,13 +59,22 @@ func (e *Editor) Build(runs []Run) {
 	e.lows = nil
 }
 
-// Reset empties the arrays, before all of the map is built anew. Maps that
-// were published keep theirs.
-func (e *Editor) Reset() {
+// Reset empties the arrays, before all of the map is built anew, and makes room
+// for about what n prefixes take, spread evenly. Maps that were published keep
+// theirs.
+func (e *Editor) Reset(n int) {
+	var n16, n32 int
+	if n >= 1<<16 {
+		n16 = 2 * n
+	} else {
+		n32 = 5 * n
+	}
 	// Searches look at the place, or pair, before a list, and at the first of none.
-	e.m = Map{b16: make([]uint16, 1), b32: make([]uint32, 1), values: make([]Value, 1)}
+	e.m = Map{values: make([]Value, 1)}
 	if e.last >= 1<<32 {
-		e.m.b64 = make([]uint64, 2)
+		e.m.b16, e.m.b32, e.m.b64 = make([]uint16, 1), make([]uint32, 1), make([]uint64, 2, 2+5*n)
+	} else {
+		e.m.b16, e.m.b32 = make([]uint16, 1, 1+n16), make([]uint32, 1, 1+n32)
 	}
 	e.grown = 0
 	clear(e.palette[:])

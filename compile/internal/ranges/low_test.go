@@ -112,7 +112,7 @@ func (f plane) edit(e *Editor, first, last pair) {
 }
 
 func (f plane) build(e *Editor) {
-	e.Reset()
+	e.Reset(0)
 	e.Build(f.highs(e, 0, 1<<64-1))
 }
 
@@ -320,7 +320,7 @@ func TestHostSet(t *testing.T) {
 	}
 	slices.SortFunc(hosts, pair.compare)
 	e := NewEditor(1<<64 - 1)
-	e.Reset()
+	e.Reset(0)
 	runs := []Run{{}}
 	for _, h := range hosts {
 		runs = AppendRun(runs, h.high, e.Nested([]Run{{0, 0}, {h.low, 1}, {h.low + 1, 0}}))

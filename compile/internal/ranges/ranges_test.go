@@ -108,7 +108,7 @@ func propertyModel(t *rapid.T) {
 		f = f.put(first, last, domain, Value(r.IntN(values)))
 	}
 	e := NewEditor(domain)
-	e.Reset()
+	e.Reset(0)
 	e.Build(slices.Clone(f))
 	type published struct {
 		f function
@@ -117,7 +117,7 @@ func propertyModel(t *rapid.T) {
 	old := []published{{f, e.Map()}}
 	for range rapid.IntRange(0, 40).Draw(t, "edits") {
 		if r.IntN(9) == 0 {
-			e.Reset()
+			e.Reset(0)
 			e.Build(slices.Clone(f))
 		}
 		first, last := part()
@@ -135,7 +135,7 @@ func propertyModel(t *rapid.T) {
 // TestNested: the low half decides where the high one is deep.
 func TestNested(t *testing.T) {
 	e := NewEditor(1<<64 - 1)
-	e.Reset()
+	e.Reset(0)
 	v := e.Nested([]Run{{0, 7}, {1 << 63, 8}})
 	e.Build([]Run{{0, 1}, {100, v}, {101, 2}})
 	m := e.Map()
@@ -170,7 +170,7 @@ func TestSet(t *testing.T) {
 		runs = AppendRun(runs, p, Value(1-i%2))
 	}
 	e := NewEditor(1<<32 - 1)
-	e.Reset()
+	e.Reset(0)
 	e.Build(runs)
 	e.Clip()
 	require.Less(t, e.Map().Bytes(), 8*n)
