@@ -13,7 +13,7 @@ import (
 // table whose function nobody outside can know, so that no choice of rules
 // makes it slow, and has no pointers in it. The zero cidrs is empty.
 type cidrs struct {
-	places []cidrPlace // a power of two, of which at most half are taken
+	places []cidrPlace // a power of two, of which three in four are taken at most
 	list   []cidr
 	free   []uint32 // places in list that are out of use
 	n      int
@@ -60,7 +60,10 @@ func (x *cidrs) get(k cidrKey) *cidr {
 	if x.n == 0 {
 		return nil
 	}
-	h := x.hash(k)
+	return x.find(k, x.hash(k))
+}
+
+func (x *cidrs) find(k cidrKey, h uint32) *cidr {
 	mask := uint32(len(x.places) - 1)
 	for at := h & mask; ; at = (at + 1) & mask {
 		p := x.places[at]
@@ -81,7 +84,7 @@ func (x *cidrs) grow(n int) {
 		x.seed = [2]uint64{rand.Uint64(), rand.Uint64() | 1}
 	}
 	old := x.places
-	x.places = make([]cidrPlace, 1<<bits.Len(uint(2*n-1)))
+	x.places = make([]cidrPlace, 1<<bits.Len(uint(n+n/3)))
 	for _, p := range old {
 		if p.at != 0 {
 			x.put(p)
@@ -90,10 +93,18 @@ func (x *cidrs) grow(n int) {
 	x.list = append(make([]cidr, 0, n), x.list...)
 }
 
-// add notes the selector of k, which has none.
-func (x *cidrs) add(k cidrKey, num ir.SelectorNum) *cidr {
-	if 2*(x.n+1) > len(x.places) {
-		x.grow(max(16, 2*x.n))
+// add returns the selector of k. If there was none it has the number zero, and
+// is to get one.
+func (x *cidrs) add(k cidrKey) *cidr {
+	if len(x.places) == 0 {
+		x.grow(16)
+	}
+	h := x.hash(k)
+	if c := x.find(k, h); c != nil {
+		return c
+	}
+	if 4*(x.n+1) > 3*len(x.places) {
+		x.grow(2 * x.n)
 	}
 	at := uint32(len(x.list))
 	if n := len(x.free); n > 0 {
@@ -102,9 +113,9 @@ func (x *cidrs) add(k cidrKey, num ir.SelectorNum) *cidr {
 		x.list = append(x.list, cidr{})
 	}
 	c := &x.list[at]
-	*c = cidr{cidrKey: k, num: num}
+	*c = cidr{cidrKey: k}
 	x.n++
-	x.put(cidrPlace{x.hash(k), at + 1})
+	x.put(cidrPlace{h, at + 1})
 	return c
 }
 

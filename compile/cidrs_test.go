@@ -36,15 +36,16 @@ func TestCIDRs(t *testing.T) {
 			case !had:
 				require.Nil(t, c)
 				last++
-				c = x.add(k, last)
-				c.uses = int32(last) % 3
+				c = x.add(k)
+				require.Equal(t, cidr{cidrKey: k}, *c)
+				c.num, c.uses = last, int32(last)%3
 				model[p] = *c
-				require.Equal(t, cidr{k, last, int32(last) % 3}, *c)
 			case rapid.Bool().Draw(t, "remove"):
 				x.remove(k)
 				delete(model, p)
 			default:
 				require.Equal(t, is, *c)
+				require.Same(t, c, x.add(k))
 			}
 			require.Equal(t, len(model), x.n)
 			require.Equal(t, x.n, len(x.list)-len(x.free))

@@ -272,7 +272,7 @@ func (s *state) lower(next *policy.Snapshot, id sg.VPCID, r *sg.Rule, out *[2]ir
 			continue
 		}
 		if sel.num == ir.Any && !r.Peer.IsAny() {
-			sel = s.selector(next, id, r.Peer)
+			sel = s.selector(next, id, &r.Peer)
 		}
 		out[i] = ir.Rule{Family: f, Protocol: protocol, Ports: r.Ports, ICMP: r.ICMP, Peer: sel.num}
 	}

@@ -56,31 +56,40 @@ func (v *vpc) space(p netip.Prefix) *classes.Space {
 
 // selector returns what stands for p, which is not any, in a VPC, made and
 // filled on first use.
-func (s *state) selector(next *policy.Snapshot, id sg.VPCID, p sg.Peer) peer {
+func (s *state) selector(next *policy.Snapshot, id sg.VPCID, p *sg.Peer) peer {
 	v := s.vpc(id)
-	if is := v.known(p); is.num != 0 {
-		return is
+	if c, ok := p.CIDR(); ok {
+		is := v.cidrs.add(keyOf(c))
+		if is.num == ir.Any {
+			is.num = s.newSelector(v, p)
+			s.dirt(v)
+			v.space(c).Change(c, is.num, 1)
+		}
+		return peer{is.num, &is.uses}
 	}
+	is := v.named[*p]
+	if is == nil {
+		is = &selector{vpc: v, peer: *p, num: s.newSelector(v, p), fresh: true}
+		s.fresh = append(s.fresh, is)
+		v.named[*p] = is
+		if set, ok := p.Set(); ok {
+			if s.bySet[set] == nil {
+				s.bySet[set] = map[sg.VPCID]*selector{}
+			}
+			s.bySet[set][id] = is
+		}
+		s.change(next, v, *p, is.num, 1)
+	}
+	return peer{is.num, &is.uses}
+}
+
+// newSelector numbers what stands for p.
+func (s *state) newSelector(v *vpc, p *sg.Peer) ir.SelectorNum {
 	s.lastSelector++
 	v.uses++
-	num := s.lastSelector
-	s.data.Selectors.Set(num, ir.Selector{Num: num, VPC: id, Peer: p})
-	s.step.Selector(num)
-	if c, ok := p.CIDR(); ok {
-		s.change(next, v, p, num, 1)
-		return peer{num, &v.cidrs.add(keyOf(c), num).uses}
-	}
-	sel := &selector{vpc: v, peer: p, num: num, fresh: true}
-	s.fresh = append(s.fresh, sel)
-	v.named[p] = sel
-	if set, ok := p.Set(); ok {
-		if s.bySet[set] == nil {
-			s.bySet[set] = map[sg.VPCID]*selector{}
-		}
-		s.bySet[set][id] = sel
-	}
-	s.change(next, v, p, num, 1)
-	return peer{num, &sel.uses}
+	s.data.Selectors.Set(s.lastSelector, ir.Selector{Num: s.lastSelector, VPC: v.id, Peer: *p})
+	s.step.Selector(s.lastSelector)
+	return s.lastSelector
 }
 
 // dropSelector takes back what selector did. Members are up to date by then,

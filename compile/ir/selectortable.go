@@ -90,7 +90,15 @@ func (t *SelectorTable) Set(n SelectorNum, s Selector) {
 	if t.recent == nil || t.recent.vpc != s.VPC {
 		t.recent = &selectorHome{vpc: s.VPC}
 	}
-	t.m.Set(n, packedSelector{addr: c.Addr().As16(), bits: uint8(c.Bits()), four: c.Addr().Is4(), home: t.recent})
+	p := packedSelector{bits: uint8(c.Bits()), four: c.Addr().Is4(), home: t.recent}
+	if p.four {
+		b := c.Addr().As4()
+		p.addr[10], p.addr[11] = 0xff, 0xff
+		copy(p.addr[12:], b[:])
+	} else {
+		_, _ = c.Addr().AppendBinary(p.addr[:0]) // it never fails; not As16, which is waited for
+	}
+	t.m.Set(n, p)
 }
 
 // Delete removes selector n and reports whether it was there.

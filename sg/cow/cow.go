@@ -131,6 +131,10 @@ func (m *Map[K, V]) Set(k K, v V) {
 			blk = right
 		}
 	}
+	if i == len(blk.keys) { // keys often come in order
+		blk.keys, blk.vals = append(blk.keys, k), append(blk.vals, v)
+		return
+	}
 	blk.keys = slices.Insert(blk.keys, i, k)
 	blk.vals = slices.Insert(blk.vals, i, v)
 }
