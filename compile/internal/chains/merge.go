@@ -15,7 +15,7 @@ func (s *Set) renew(c *Chain, f int) {
 	b.stale = slices.Compact(b.stale)
 	if n := len(b.stale); n > 0 && c.size == 0 {
 		b.lists.Expect(b.stale[0], b.stale[n-1], n)
-		b.words.Grow(6 * n)
+		b.words.Grow(7 * n) // what most need
 	}
 	for _, k := range b.stale {
 		if !s.join(c, f, k) {
@@ -49,7 +49,14 @@ func (s *Set) join(c *Chain, f int, k classes.Class) bool {
 		in := &s.scratch.pieces
 		in[0], in[1] = b.words.Read(in[0][:0], p), b.words.Read(in[1][:0], q)
 		in[2] = c.order.Merge(in[2][:0], in[0], in[1])
-		s.put(c, f, k, in[2])
+		switch { // one may add nothing to the other
+		case slices.Equal(in[2], in[0]):
+			b.lists.Set(k, uint32(p))
+		case slices.Equal(in[2], in[1]):
+			b.lists.Set(k, uint32(q))
+		default:
+			s.put(c, f, k, in[2])
+		}
 	}
 	return true
 }

@@ -41,6 +41,7 @@ type Registry struct {
 	parts [][2]Class                 // by class: what it was joined from, until the next Flush but one
 	young []Class                    // made before the last Flush
 	rest  []ir.SelectorNum           // room for sets
+	room  int                        // how many classes the first one makes room for
 }
 
 // joined is the outcome of a join.
@@ -86,11 +87,7 @@ type Dropped struct {
 // Flush forgets the classes that are out of use, and returns them, with those
 // that were made since the last Flush and are in use.
 func (r *Registry) Flush() (made []Class, dropped []Dropped) {
-	for _, c := range r.made {
-		if r.uses[c] > 0 {
-			made = append(made, c)
-		}
-	}
+	made = slices.DeleteFunc(r.made, func(c Class) bool { return r.uses[c] == 0 })
 	slices.Sort(r.idle)
 	for _, c := range slices.Compact(r.idle) {
 		set := r.sets.At(c)
@@ -136,6 +133,20 @@ func (r *Registry) Parts(c Class) (a, b Class) {
 	return p[0], p[1]
 }
 
+// expect makes room, if there was none yet, for the classes that list may bring.
+func (r *Registry) expect(list []entry) {
+	if len(r.uses) > 0 {
+		return
+	}
+	last := Class(0)
+	for i := range list { // those of one set alone are alike, however many they are
+		if own := list[i].own; own != last {
+			r.room++
+			last = own
+		}
+	}
+}
+
 // acquire returns the class of set, which must be ascending, and counts a use.
 func (r *Registry) acquire(set []ir.SelectorNum) Class {
 	switch len(set) {
@@ -147,7 +158,9 @@ func (r *Registry) acquire(set []ir.SelectorNum) Class {
 	c, ok := r.known.find(set, &r.sets)
 	if !ok {
 		if len(r.uses) == 0 { // class 0 is the empty one
-			r.uses, r.parts = make([]int32, 1, 64), make([][2]Class, 1, 64)
+			n := max(64, r.room) + 1
+			r.uses, r.parts, r.made = make([]int32, 1, n), make([][2]Class, 1, n), make([]Class, 0, n)
+			r.known.grow(n)
 		}
 		if n := len(r.free); n > 0 {
 			c, r.free = r.free[n-1], r.free[:n-1]

@@ -13,7 +13,7 @@ import (
 // outside can know, so that no choice of rules makes it slow. The zero index is
 // empty.
 type index struct {
-	places []pigeonhole // a power of two, of which at most half are taken
+	places []pigeonhole // a power of two, of which three in four are taken at most
 	n      int
 	seed   [2]uint64
 }
@@ -52,20 +52,25 @@ func (x *index) find(set []ir.SelectorNum, sets *pages.Array[[]ir.SelectorNum]) 
 
 // add notes the class of a set that has none.
 func (x *index) add(set []ir.SelectorNum, c Class) {
-	if x.n == 0 && x.seed[1] == 0 {
-		x.seed = [2]uint64{rand.Uint64(), rand.Uint64() | 1}
-	}
-	if 2*(x.n+1) > len(x.places) {
-		old := x.places
-		x.places = make([]pigeonhole, max(64, 2*len(old)))
-		for _, p := range old {
-			if p.class != 0 {
-				x.put(p)
-			}
-		}
+	if 4*(x.n+1) > 3*len(x.places) {
+		x.grow(max(32, 2*x.n))
 	}
 	x.n++
 	x.put(pigeonhole{x.hash(set), c})
+}
+
+// grow makes room for n sets in all.
+func (x *index) grow(n int) {
+	if x.seed[1] == 0 {
+		x.seed = [2]uint64{rand.Uint64(), rand.Uint64() | 1}
+	}
+	old := x.places
+	x.places = make([]pigeonhole, 1<<bits.Len(uint(n+n/3)))
+	for _, p := range old {
+		if p.class != 0 {
+			x.put(p)
+		}
+	}
 }
 
 func (x *index) put(p pigeonhole) {

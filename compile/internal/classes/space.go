@@ -347,6 +347,7 @@ func (s *Space) rebuild(turns []change) {
 // that there is.
 func (s *Space) build(list []entry) {
 	up := make(nest, 0, 130)
+	s.reg.expect(list)
 	for i := range list {
 		s.fill(&list[i], &up)
 	}
