@@ -12,17 +12,19 @@ import (
 // index makes the rules known by their ids, which are in was, and by their
 // places.
 func (g *group) index(was *sg.Group) {
-	g.byID = make(map[sg.RuleID]*lowered, len(g.rules))
+	g.byID = make(map[sg.RuleID]*located, len(g.rules))
+	list := make([]located, len(g.rules))
 	for d := range g.lists {
 		for kind := range g.lists[d] {
 			l := &g.lists[d][kind]
 			l.places = make([]uint64, 0, len(l.nums))
 		}
 	}
-	for i := range g.rules {
-		r := &g.rules[i]
+	for i := range list {
+		r := &list[i]
+		*r = located{g.rules[i], uint64(i + 1)}
 		g.byID[was.Rules[i].ID] = r
-		l := g.list(r)
+		l := g.list(&r.lowered)
 		for _, n := range r.nums {
 			if n != 0 {
 				l.places = append(l.places, r.place)
@@ -37,12 +39,16 @@ func (g *group) ordered() []lowered {
 	if g.byID == nil {
 		return g.rules
 	}
-	list := make([]lowered, 0, len(g.byID))
+	list := make([]*located, 0, len(g.byID))
 	for _, r := range g.byID {
-		list = append(list, *r)
+		list = append(list, r)
 	}
-	slices.SortFunc(list, func(a, b lowered) int { return cmp.Compare(a.place, b.place) })
-	return list
+	slices.SortFunc(list, func(a, b *located) int { return cmp.Compare(a.place, b.place) })
+	rules := make([]lowered, len(list))
+	for i, r := range list {
+		rules[i] = r.lowered
+	}
+	return rules
 }
 
 // editGroup lowers what e, an edit of what low was, changes.
@@ -51,27 +57,25 @@ func (s *state) editGroup(next *policy.Snapshot, k groupKey, low *group, e polic
 	for _, id := range e.Remove {
 		old := low.byID[id]
 		s.offer(keep, old.nums)
-		low.list(old).replace(old.place)
+		low.list(&old.lowered).replace(old.place)
 		delete(low.byID, id)
 	}
 	for i := range e.Replace {
 		r := &e.Replace[i]
 		old := low.byID[r.ID]
 		s.offer(keep, old.nums)
-		is := s.lowerRule(next, k, low, r, keep)
-		is.place = old.place
-		if low.list(old) != low.list(&is) {
-			low.list(old).replace(old.place)
+		is := &located{s.lowerRule(next, k, low, r, keep), old.place}
+		if low.list(&old.lowered) != low.list(&is.lowered) {
+			low.list(&old.lowered).replace(old.place)
 		}
-		low.list(&is).replace(is.place, is.nums[:]...)
-		low.byID[r.ID] = &is
+		low.list(&is.lowered).replace(is.place, is.nums[:]...)
+		low.byID[r.ID] = is
 	}
 	for i := range e.Add {
-		is := s.lowerRule(next, k, low, &e.Add[i], keep)
 		low.last++
-		is.place = low.last
-		low.list(&is).add(&is)
-		low.byID[e.Add[i].ID] = &is
+		is := &located{s.lowerRule(next, k, low, &e.Add[i], keep), low.last}
+		low.list(&is.lowered).add(is)
+		low.byID[e.Add[i].ID] = is
 	}
 	for _, n := range keep {
 		s.garbage = append(s.garbage, n)

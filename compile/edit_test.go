@@ -44,10 +44,10 @@ func TestNet(t *testing.T) {
 			return sg.Rule{ID: id.Draw(t, "id"), Description: rapid.StringN(0, 2, -1).Draw(t, "text")}
 		})
 		var start []sg.Rule
-		low := &group{byID: map[sg.RuleID]*lowered{}}
+		low := &group{byID: map[sg.RuleID]*located{}}
 		for _, r := range rapid.SliceOfNDistinct(rule, 0, 5, func(r sg.Rule) sg.RuleID { return r.ID }).Draw(t, "rules") {
 			start = append(start, r)
-			low.byID[r.ID] = new(lowered)
+			low.byID[r.ID] = new(located)
 		}
 		rules, double := start, false
 		var edits []policy.EditGroup

@@ -18,19 +18,25 @@ type groupKey struct {
 // group is the lowered rules of one group in one VPC.
 type group struct {
 	rules     []lowered              // in order, until the first edit
-	byID      map[sg.RuleID]*lowered // from then on
+	byID      map[sg.RuleID]*located // from then on
 	last      uint64                 // the highest place that was given
 	stateless bool
 	lists     [2][listKinds]numList // by direction, ingress first
 	uses      int                   // policies
 }
 
-// lowered is a rule of a group. Its place is above that of the rule before.
+// lowered is a rule of a group.
 type lowered struct {
-	place     uint64
 	nums      [2]ir.RuleNum // by family, zero where it does not apply
 	direction uint8         // 0 for ingress
 	kind      listKind
+}
+
+// located is a rule of a group that was edited. Its place is above that of the
+// rule before.
+type located struct {
+	lowered
+	place uint64
 }
 
 // listKind tells rules by their peers. Chains put rules for any peer first, so
@@ -62,7 +68,7 @@ type numList struct {
 }
 
 // add appends a rule.
-func (l *numList) add(r *lowered) {
+func (l *numList) add(r *located) {
 	for _, n := range r.nums {
 		if n != 0 {
 			l.nums, l.places = append(l.nums, n), append(l.places, r.place)
@@ -174,7 +180,6 @@ func (s *state) lowerGroup(next *policy.Snapshot, k groupKey, low *group, old *s
 		if i >= head && i < len(g.Rules)-tail {
 			*r = s.lowerRule(next, k, low, &g.Rules[i], keep)
 		}
-		r.place = uint64(i + 1)
 		for _, n := range r.nums {
 			if n != 0 {
 				sizes[r.direction][r.kind]++

@@ -38,7 +38,8 @@ func audit(t require.TestingT, s *Set, list []*Chain, get func(ir.RuleNum) *ir.R
 				require.Fail(t, "out of order", "label %d behind %d", o>>labelAt, before)
 			}
 			before = o >> labelAt
-			require.Equal(t, RuleOf(r).outcome, o&(1<<labelAt-1))
+			brief := RuleOf(r)
+			require.Equal(t, brief.outcome(), o&(1<<labelAt-1))
 		}
 		require.Less(t, before, uint64(1<<labelBits))
 		require.Equal(t, stateless, c.stateless)

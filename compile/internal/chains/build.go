@@ -21,14 +21,12 @@ func (s *Set) build(c *Chain, is *ir.Chain, get func(ir.RuleNum) Rule) {
 	var peers [2]span // that rules have
 	for i, num := range is.Rules {
 		r := get(num)
-		if r.stateless {
-			c.stateless++
-		}
+		c.stateless += r.stateless()
 		c.peers[i], c.slots[i] = r.peer, uint32(i+1)
-		c.order[i+1] = r.outcome | uint64(i+1)*gap<<labelAt
+		c.order[i+1] = r.outcome() | uint64(i+1)*gap<<labelAt
 		byPeer[i] = uint64(r.peer)<<32 | uint64(i)
-		pieces[r.side] += r.span.Pieces()
-		peers[r.side].add(r.peer)
+		pieces[r.side()] += r.span.Pieces()
+		peers[r.side()].add(r.peer)
 	}
 	slices.Sort(byPeer)
 	if n > 0 {
@@ -134,7 +132,7 @@ func (s *scratch) clip() {
 func (s *scratch) fold(order services.Order, f int, rules []placed) []services.Piece {
 	all, room := s.lists[:0], s.pieces[0][:0]
 	for i := range rules {
-		if r := &rules[i]; int(r.side) == f {
+		if r := &rules[i]; r.side() == f {
 			at := len(room)
 			room = r.span.Append(room, r.hit())
 			all = append(all, room[at:len(room):len(room)])

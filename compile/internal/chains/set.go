@@ -80,9 +80,8 @@ func (s *Set) Update(c *Chain, is *ir.Chain, get func(ir.RuleNum) Rule) {
 		}
 	}
 	for i := head; i < was; i++ {
-		if get(c.rules[i]).stateless {
-			c.stateless--
-		}
+		r := get(c.rules[i])
+		c.stateless -= r.stateless()
 		sel := c.peers[i]
 		affect(sel)
 		list := c.bySel[sel]
@@ -94,11 +93,9 @@ func (s *Set) Update(c *Chain, is *ir.Chain, get func(ir.RuleNum) Rule) {
 	peers, slots := make([]ir.SelectorNum, n), make([]uint32, n)
 	for i, num := range is.Rules[head:now] {
 		r := get(num)
-		if r.stateless {
-			c.stateless++
-		}
+		c.stateless += r.stateless()
 		peers[i], slots[i] = r.peer, uint32(len(c.order))
-		c.order = append(c.order, r.outcome)
+		c.order = append(c.order, r.outcome())
 		affect(r.peer)
 		list, has := c.bySel[r.peer]
 		if !has {

@@ -2,6 +2,7 @@ package classes
 
 import (
 	"cmp"
+	"math/bits"
 	"slices"
 
 	"example.com/secgroup/sg"
@@ -14,8 +15,12 @@ func (c change) compare(d change) int {
 	return cmp.Compare(c.sel, d.sel)
 }
 
-// Lists shorter than few are sorted by comparing.
-const few = 64
+// Lists shorter than few, or of 1<<placeBits entries and more, are sorted by
+// comparing.
+const (
+	few       = 64
+	placeBits = 26
+)
 
 // sortEntries sorts by prefix, and by own class.
 func sortEntries(list []entry, f sg.Family) {
@@ -25,26 +30,33 @@ func sortEntries(list []entry, f sg.Family) {
 		}
 		return cmp.Compare(a.own, b.own)
 	}
-	if len(list) < few {
+	if len(list) < few || len(list) >= 1<<placeBits {
 		slices.SortFunc(list, compare)
 		return
 	}
-	// Most of them are in order once the high halves are: those are sorted by
-	// number, of IPv4 with the length, and the entries moved once.
-	keys := make([]key, 2*len(list))
-	keys, room := keys[:len(list)], keys[len(list):]
+	// Most of them are in order once the bits are that follow those which all
+	// have in common: the entries are sorted by them as numbers, and moved once.
+	var high, low uint64 // where any differ
 	for i := range list {
-		k := list[i].high
-		if f == sg.IPv4 {
-			k = k<<6 | uint64(list[i].bits)
+		high |= list[i].high ^ list[0].high
+		low |= list[i].low ^ list[0].low
+	}
+	keys := make([]uint64, 2*len(list)) // bits, place
+	keys, room := keys[:len(list)], keys[len(list):]
+	bitsOf := func(e *entry) uint64 {
+		if high == 0 {
+			return e.low << (uint(bits.LeadingZeros64(low)) % 64) >> placeBits
 		}
-		keys[i] = key{k, uint32(i)}
+		return e.high << uint(bits.LeadingZeros64(high)) >> placeBits
+	}
+	for i := range list {
+		keys[i] = bitsOf(&list[i])<<placeBits | uint64(i)
 	}
 	keys = radix(keys, room)
 	arrange(list, keys)
 	for at := 0; at < len(list); {
-		n := 1
-		for at+n < len(list) && list[at+n].high == list[at].high {
+		n, k := 1, bitsOf(&list[at])
+		for at+n < len(list) && bitsOf(&list[at+n]) == k {
 			n++
 		}
 		if n > 1 {
@@ -54,29 +66,26 @@ func sortEntries(list []entry, f sg.Family) {
 	}
 }
 
-// key is a number to be sorted by, and the place of what has it.
-type key struct {
-	n     uint64
-	place uint32
-}
-
 const (
-	digitBits = 11
-	digits    = (64 + digitBits - 1) / digitBits
+	digitBits = 10
+	digits    = (64 - placeBits + digitBits - 1) / digitBits
+	digitMask = 1<<digitBits - 1
 )
 
-// radix returns keys in order of their numbers, in one of the two lists, which
-// are of equal length. Those of equal numbers stay in order.
-func radix(keys, room []key) []key {
+// radix returns keys in order of their bits above the place, in one of the two
+// lists, which are of equal length.
+func radix(keys, room []uint64) []uint64 {
 	var counts [digits][1 << digitBits]uint32
 	for _, k := range keys {
+		k >>= placeBits
 		for d := range counts {
-			counts[d][k.n>>(d*digitBits)%(1<<digitBits)]++
+			counts[d][k&digitMask]++
+			k >>= digitBits
 		}
 	}
 	for d := range counts {
-		c := &counts[d]
-		if c[keys[0].n>>(d*digitBits)%(1<<digitBits)] == uint32(len(keys)) {
+		c, shift := &counts[d], placeBits+uint(d)*digitBits
+		if c[keys[0]>>shift&digitMask] == uint32(len(keys)) {
 			continue // all are equal here
 		}
 		sum := uint32(0)
@@ -85,7 +94,7 @@ func radix(keys, room []key) []key {
 			sum += n
 		}
 		for _, k := range keys {
-			at := &c[k.n>>(d*digitBits)%(1<<digitBits)]
+			at := &c[k>>shift&digitMask]
 			room[*at] = k
 			*at++
 		}
@@ -96,17 +105,17 @@ func radix(keys, room []key) []key {
 
 // arrange moves the entries to where keys, which are used up, say: the one of
 // the first key to the front, and so on.
-func arrange(list []entry, keys []key) {
-	const done = 1<<32 - 1
+func arrange(list []entry, keys []uint64) {
+	const mask, done = 1<<placeBits - 1, 1<<64 - 1
 	for i := range keys {
-		if keys[i].place == done {
+		if keys[i] == done {
 			continue
 		}
 		first := list[i]
 		at := i
 		for { // round a cycle
-			from := int(keys[at].place)
-			keys[at].place = done
+			from := int(keys[at] & mask)
+			keys[at] = done
 			if from == i {
 				list[at] = first
 				break
