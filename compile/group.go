@@ -51,7 +51,7 @@ const (
 	listKinds
 )
 
-func kindOf(p sg.Peer) listKind {
+func kindOf(p *sg.Peer) listKind {
 	if p.IsAny() {
 		return listAny
 	}
@@ -233,7 +233,7 @@ func (s *state) offer(keep map[ir.Rule]ir.RuleNum, nums [2]ir.RuleNum) {
 // lowerRule lowers a rule of a group, with the numbers of those in keep that
 // are the same. It has no place yet.
 func (s *state) lowerRule(next *policy.Snapshot, k groupKey, low *group, r *sg.Rule, keep map[ir.Rule]ir.RuleNum) (out lowered) {
-	out.kind = kindOf(r.Peer)
+	out.kind = kindOf(&r.Peer)
 	if r.Direction == sg.Egress {
 		out.direction = 1
 	}

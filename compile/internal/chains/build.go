@@ -49,6 +49,13 @@ func (s *Set) build(c *Chain, is *ir.Chain, get func(ir.RuleNum) Rule) {
 		}
 		s.scratch.of = of
 		s.users.add(sel, c)
+		if len(of) == 1 { // as most are
+			b := &c.sides[of[0].side()]
+			s.scratch.pieces[0] = of[0].span.Append(s.scratch.pieces[0][:0], of[0].hit())
+			b.set(sel, b.store(s.scratch.pieces[0]))
+			s.stale(c, sel)
+			continue
+		}
 		for f := range c.sides {
 			if b := &c.sides[f]; pieces[f] > 0 {
 				if r := b.store(s.scratch.fold(c.order, f, of)); r != 0 {
