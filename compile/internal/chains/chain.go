@@ -48,14 +48,6 @@ type builder struct {
 	stale  []classes.Class // whose merged lists are out of date
 }
 
-// of returns the list of the rules for sel.
-func (b *builder) of(sel ir.SelectorNum) services.Ref {
-	if sel == ir.Any {
-		return b.any
-	}
-	return services.Ref(b.lists.Get(single(sel)))
-}
-
 // set makes r the list of the rules for sel.
 func (b *builder) set(sel ir.SelectorNum, r services.Ref) {
 	switch {
