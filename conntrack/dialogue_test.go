@@ -119,9 +119,11 @@ func (d *dialogue) say() {
 		p := seg(inside+":1", outside+":1", "S", d.isn[0], 0, rapid.SampledFrom([]uint32{0, 0, 1, 500}).Draw(d.rt, "fast open"), rapid.SampledFrom([]uint16{0, 1, 1000}).Draw(d.rt, "window"))
 		p.Tuple = d.client
 		p.HasScale, p.SACKPermitted = rapid.Bool().Draw(d.rt, "scales"), rapid.Bool().Draw(d.rt, "permits")
-		p.Scale = 7
+		if p.HasScale { // else Decode leaves it 0
+			p.Scale = 7
+		}
 		if d.m.loose && rapid.Bool().Draw(d.rt, "middle") {
-			p.Flags, p.HasScale, p.SACKPermitted = packet.ACK, false, false
+			p.Flags, p.HasScale, p.Scale, p.SACKPermitted = packet.ACK, false, 0, false
 			p.Ack = d.isn[1]
 			p.SACK = p.Ack
 		}
