@@ -1,6 +1,7 @@
 package compile_test
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -14,6 +15,7 @@ import (
 	"example.com/secgroup/compile/ir"
 	"example.com/secgroup/ipset"
 	"example.com/secgroup/sg"
+	"example.com/secgroup/sg/dialect/strict"
 	"example.com/secgroup/sg/policy"
 )
 
@@ -414,6 +416,59 @@ func checkBatch(t *rapid.T, m *compile.Matcher, index uint32, d sg.Direction, fl
 		}
 	}
 	require.Zero(t, out[len(flows)])
+	checkChain(t, m.Chain(index, d), flows, out)
+}
+
+// checkChain: what is looked up once says of flows, whole and in words, what the
+// matcher says.
+func checkChain(t *rapid.T, c compile.Chain, flows []ir.Flow, want []ir.Verdict) {
+	var words []compile.Words
+	var said []ir.Verdict
+	for i, f := range flows {
+		if v := c.Match(f); v != want[i] {
+			require.Equal(t, want[i], v, "%+v", f)
+		}
+		if !f.Remote.IsValid() || f.NoPorts || !sg.Protocol(f.Protocol).HasPorts() {
+			continue
+		}
+		a := f.Remote.As16()
+		w := compile.Words{High: binary.BigEndian.Uint64(a[:8]), Low: binary.BigEndian.Uint64(a[8:]), Family: sg.IPv6, Protocol: f.Protocol, Port: f.Port}
+		v := c.Match6(w.High, w.Low, w.Protocol, w.Port)
+		if f.Remote.Is4() {
+			w.High, w.Low, w.Family = rapid.Uint64().Draw(t, "no matter"), uint64(binary.BigEndian.Uint32(a[12:])), sg.IPv4
+			v = c.Match4(uint32(w.Low), w.Protocol, w.Port)
+		}
+		if v != want[i] {
+			require.Equal(t, want[i], v, "%+v", w)
+		}
+		words, said = append(words, w), append(said, v)
+	}
+	out := make([]ir.Verdict, len(words)+1)
+	require.Equal(t, len(words), c.MatchWords(words, out))
+	require.Equal(t, said, out[:len(words)])
+	require.Equal(t, 3, c.MatchWords(words, out[:3]))
+	require.Zero(t, out[len(words)])
+}
+
+// TestChainOfNobody: an interface that is not known, or a direction that is none,
+// allows nothing.
+func TestChainOfNobody(t *testing.T) {
+	s, err := policy.Build(strict.Profile(), policy.PutInterface{Interface: &sg.Interface{ID: "i"}})
+	require.NoError(t, err)
+	m, err := compile.Compile(s)
+	require.NoError(t, err)
+	i, ok := m.Interface("i")
+	require.True(t, ok)
+	no := ir.Verdict{Reason: ir.ReasonUnknownInterface}
+	for _, c := range []compile.Chain{{}, m.Chain(i.Index+1, sg.Ingress), m.Chain(i.Index, 0), m.Chain(i.Index, 3)} {
+		require.Equal(t, no, c.Match(ir.Flow{}))
+		require.Equal(t, no, c.Match4(1, 6, 2))
+		require.Equal(t, no, c.Match6(1, 2, 6, 3))
+		out := make([]ir.Verdict, 2)
+		out[0].Rule = 7
+		require.Equal(t, 1, c.MatchWords(make([]compile.Words, 1), out))
+		require.Equal(t, []ir.Verdict{no, {}}, out)
+	}
 }
 
 // TestRuleEdits: what is compiled anew after the edit of a rule among others

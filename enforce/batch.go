@@ -1,6 +1,7 @@
 package enforce
 
 import (
+	"example.com/secgroup/compile"
 	"example.com/secgroup/compile/ir"
 	"example.com/secgroup/conntrack"
 	"example.com/secgroup/sg"
@@ -10,7 +11,7 @@ import (
 type batch struct {
 	looked conntrack.Batch
 	ahead  [conntrack.BatchSize]uint8 // 1 + the place in flows and rules; 0 is none
-	flows  [conntrack.BatchSize]ir.Flow
+	flows  [conntrack.BatchSize]compile.Words
 	rules  [conntrack.BatchSize]ir.Verdict
 }
 
@@ -81,9 +82,9 @@ func (w *batch) match(st *portState, d sg.Direction, pkts [][]byte) bool {
 	}
 	for i, b := range pkts {
 		if k := w.ahead[i]; k != 0 {
-			w.flows[k-1] = plainFlow(b, d)
+			w.flows[k-1] = plainWords(b, d)
 		}
 	}
-	st.gen.matcher.MatchBatch(st.iface.Index, d, w.flows[:n], w.rules[:n])
+	st.chains[d&3].MatchWords(w.flows[:n], w.rules[:n])
 	return true
 }

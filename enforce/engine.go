@@ -187,7 +187,7 @@ func (e *Engine) cut(g *generation, gone map[conntrack.Zone]bool, all bool) {
 			return c.Mark, c.Epoch, true // judged on its next packet
 		}
 		d, f := entryFlow(c)
-		v := g.matcher.Match(st.iface.Index, d, f)
+		v := st.match(d, f)
 		if v.Action == sg.Drop || v.Stateless {
 			return 0, 0, false
 		}

@@ -8,5 +8,5 @@ import (
 // General is FilterWith without the lanes of the connection table.
 func (p *Port) General(c Checksums, d sg.Direction, b []byte) ir.Verdict { return p.general(c, d, b) }
 
-// FlowOfPlain is what the short way makes of a packet that a lane knows.
-var FlowOfPlain = plainFlow
+// PlainWords is what the short way makes of a packet that a lane knows.
+var PlainWords = plainWords

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"net/netip"
 
+	"example.com/secgroup/compile"
 	"example.com/secgroup/compile/ir"
 	"example.com/secgroup/conntrack"
 	"example.com/secgroup/conntrack/packet"
@@ -16,8 +17,28 @@ import (
 
 // newcomer decides a packet of which a lane says that it is New: fresh, but for a
 // refused one without more than the words that the rules ask for.
-func (p *Port) newcomer(st *portState, now conntrack.Time, d sg.Direction, b []byte) ir.Verdict {
-	return p.admitted(st, now, d, b, st.gen.matcher.Match(st.iface.Index, d, plainFlow(b, d)))
+func (p *Port) newcomer(st *portState, now conntrack.Time, d sg.Direction, b []byte) (v ir.Verdict) {
+	be, c := binary.BigEndian, &st.chains[d&3]
+	if b[0]>>4 == 4 {
+		h := (*[24]byte)(b)
+		addr := be.Uint32(h[12:])
+		if d == sg.Egress {
+			addr = be.Uint32(h[16:])
+		}
+		v = c.Match4(addr, h[9], be.Uint16(h[22:]))
+	} else {
+		h := (*[44]byte)(b)
+		high, low := be.Uint64(h[8:]), be.Uint64(h[16:])
+		if d == sg.Egress {
+			high, low = be.Uint64(h[24:]), be.Uint64(h[32:])
+		}
+		v = c.Match6(high, low, h[6], be.Uint16(h[42:]))
+	}
+	if v.Action == sg.Drop && v.Rule == 0 && p.engine.opts.OnEvent == nil {
+		p.drops[v.Reason].Add(1)
+		return v
+	}
+	return p.admitted(st, now, d, b, v)
 }
 
 // admitted is newcomer, of which the rules say v.
@@ -34,26 +55,23 @@ func (p *Port) admitted(st *portState, now conntrack.Time, d sg.Direction, b []b
 	return p.begin(st, now, d, &pkt, b, v)
 }
 
-// plainFlow is FlowOf for a packet that a lane knows.
-func plainFlow(b []byte, d sg.Direction) ir.Flow {
+// plainWords is FlowOf, in words, for a packet that a lane knows.
+func plainWords(b []byte, d sg.Direction) (w compile.Words) {
+	be := binary.BigEndian
 	if b[0]>>4 == 4 {
 		h := (*[24]byte)(b)
-		f := ir.Flow{Protocol: h[9], Port: binary.BigEndian.Uint16(h[22:])}
-		if d == sg.Egress {
-			f.Remote = netip.AddrFrom4([4]byte(h[16:]))
-		} else {
-			f.Remote = netip.AddrFrom4([4]byte(h[12:]))
+		w.Family, w.Protocol, w.Port = sg.IPv4, h[9], be.Uint16(h[22:])
+		if w.Low = uint64(be.Uint32(h[12:])); d == sg.Egress {
+			w.Low = uint64(be.Uint32(h[16:]))
 		}
-		return f
+		return w
 	}
 	h := (*[44]byte)(b)
-	f := ir.Flow{Protocol: h[6], Port: binary.BigEndian.Uint16(h[42:])}
-	if d == sg.Egress {
-		f.Remote = netip.AddrFrom16([16]byte(h[24:]))
-	} else {
-		f.Remote = netip.AddrFrom16([16]byte(h[8:]))
+	w.Family, w.Protocol, w.Port = sg.IPv6, h[6], be.Uint16(h[42:])
+	if w.High, w.Low = be.Uint64(h[8:]), be.Uint64(h[16:]); d == sg.Egress {
+		w.High, w.Low = be.Uint64(h[24:]), be.Uint64(h[32:])
 	}
-	return f
+	return w
 }
 
 // plainLength is packet.Packet.Length of a packet that a lane knows.

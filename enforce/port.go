@@ -208,7 +208,7 @@ func (p *Port) pass(st *portState, now conntrack.Time, d sg.Direction, pkt *pack
 // fresh is pass for a whole packet that may start a connection and is no ICMP
 // redirect: the rules alone have the word.
 func (p *Port) fresh(st *portState, now conntrack.Time, d sg.Direction, pkt *packet.Packet, b []byte) ir.Verdict {
-	return p.begin(st, now, d, pkt, b, st.gen.matcher.Match(st.iface.Index, d, FlowOf(pkt, d)))
+	return p.begin(st, now, d, pkt, b, st.match(d, FlowOf(pkt, d)))
 }
 
 // begin is fresh, of which the rules say v.
@@ -238,7 +238,7 @@ func (p *Port) judge(st *portState, now conntrack.Time, d sg.Direction, pkt *pac
 		// A reply or an error whose connection is no more stands on its own.
 		c = p.engine.table.Track(now, st.zone, side(d), pkt)
 	}
-	v := st.gen.matcher.Match(st.iface.Index, d, FlowOf(pkt, d))
+	v := st.match(d, FlowOf(pkt, d))
 	if redirects(pkt) && p.engine.refuse.redirects && (c.State == conntrack.Invalid || v.Action == sg.Accept) {
 		return ir.Verdict{Reason: ir.ReasonICMPRedirect}, c
 	}
@@ -273,7 +273,7 @@ func (p *Port) known(st *portState, now conntrack.Time, d sg.Direction, pkt *pac
 		return v, true
 	}
 	od, f := openingFlow(pkt, d, c)
-	today := st.gen.matcher.Match(st.iface.Index, od, f)
+	today := st.match(od, f)
 	switch {
 	case today.Action == sg.Accept && !today.Stateless:
 		v.Rule = today.Rule

@@ -1,6 +1,7 @@
 package enforce
 
 import (
+	"example.com/secgroup/compile"
 	"example.com/secgroup/compile/ir"
 	"example.com/secgroup/conntrack"
 	"example.com/secgroup/sg"
@@ -15,6 +16,7 @@ type portState struct {
 	frags conntrack.Zone // likewise for fragments, whose marks are numbers of one compiler only
 
 	lanes   [4]conntrack.Lane // by sg.Direction; of an unknown interface they know no packet
+	chains  [4]compile.Chain  // of gen's matcher, likewise: of an unknown interface they allow nothing
 	guarded bool
 	guard   guard
 }
@@ -59,6 +61,7 @@ func (p *Port) resolve() *portState {
 	}
 	if next.known {
 		for _, d := range []sg.Direction{sg.Ingress, sg.Egress} {
+			next.chains[d] = gen.matcher.Chain(next.iface.Index, d)
 			next.lanes[d] = p.engine.table.Lane(next.zone, side(d), gen.epoch)
 		}
 		if next.guarded = next.iface.Guard; next.guarded {
@@ -69,6 +72,9 @@ func (p *Port) resolve() *portState {
 	p.state.Store(next)
 	return next
 }
+
+// match returns the verdict of the policy in force on a new flow of direction d.
+func (st *portState) match(d sg.Direction, f ir.Flow) ir.Verdict { return st.chains[d&3].Match(f) }
 
 func (e *Engine) newZone(p *Port) conntrack.Zone {
 	e.mu.Lock()

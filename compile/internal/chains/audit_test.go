@@ -175,7 +175,7 @@ func TestManyBetween(t *testing.T) {
 				audit(t, set, []*Chain{c}, get, []int{len(is.Rules)})
 			}
 			f := ir.Flow{Protocol: 47, Remote: netip.IPv6Unspecified()}
-			any, _ := c.Index().Any(1, uint32(f.Protocol)<<16)
+			any := c.Index().Any(1, uint32(f.Protocol)<<16)
 			want := ir.RuleNum(0)
 			for _, n := range is.Rules {
 				if rules[n].Peer == ir.Any {

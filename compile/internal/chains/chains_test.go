@@ -109,11 +109,8 @@ func TestModel(t *testing.T) {
 		}
 		ask := func(t *rapid.T, q question) {
 			key := services.Key(&q.f)
-			var any services.Hit
-			decided := false
-			if q.x.HasAny(0) {
-				any, decided = q.x.Any(0, key)
-			}
+			any := q.x.Any(0, key)
+			decided := q.x.Decides(any)
 			if q.sure {
 				require.True(t, decided, "no peer can change it: %+v", q.f)
 			}
@@ -121,10 +118,7 @@ func TestModel(t *testing.T) {
 				require.Equal(t, q.want, q.x.Verdict(any, 0), "decided: %+v", q.f)
 				return
 			}
-			peer := services.Hit(0)
-			if q.class != 0 {
-				peer = q.x.Peer(0, q.class, key, q.multi)
-			}
+			peer := q.x.Peer(0, q.class, key, q.multi)
 			require.Equal(t, q.want, q.x.Verdict(any, peer), "%+v", q.f)
 			hits := []services.Hit{9}
 			q.x.Peers(0, []classes.Class{q.class}, []uint32{key}, q.multi, hits)

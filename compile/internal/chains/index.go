@@ -70,22 +70,27 @@ func verdict(outcome uint64, tracked bool) ir.Verdict {
 // Fallback returns what happens where no rule matches.
 func (x *Index) Fallback() ir.Verdict { return x.fallback }
 
-// HasAny reports whether there are rules for any peer.
-func (x *Index) HasAny(family int) bool { return x.sides[family].any != 0 }
-
-// Any returns what the rules for any peer make of a service, and whether that
-// decides, whatever the remote address. There are such rules.
-func (x *Index) Any(family int, key uint32) (hit services.Hit, decided bool) {
+// Any returns what the rules for any peer make of a service.
+func (x *Index) Any(family int, key uint32) services.Hit {
 	s := &x.sides[family]
-	if hit = s.words.Find(s.any, key); hit == 0 {
-		return 0, false
+	if s.any == 0 {
+		return 0
 	}
-	return hit, x.order[hit>>1] < x.firstPeer && (!x.stateless || hit&1 != 0)
+	return s.words.FindSame(s.any, key)
+}
+
+// Decides reports whether a hit among the rules for any peer decides, whatever
+// the remote address.
+func (x *Index) Decides(hit services.Hit) bool {
+	return hit != 0 && x.order[hit>>1] < x.firstPeer && (!x.stateless || hit&1 != 0)
 }
 
 // Peer returns what the rules for a peer make of a service from an address of
-// class c. Multi has the selectors of each class, if the Set walks.
+// class c, zero included. Multi has the selectors of each class, if the Set walks.
 func (x *Index) Peer(family int, c classes.Class, key uint32, multi Sets) services.Hit {
+	if c == 0 {
+		return 0
+	}
 	s := &x.sides[family]
 	if r := s.lists.Get(c); r != 0 {
 		return s.words.Find(services.Ref(r), key)

@@ -35,6 +35,9 @@ func Key(f *ir.Flow) uint32 {
 	return uint32(unknown<<24 | p<<16 | uint64(f.Port)&-ports | message&-icmp)
 }
 
+// PortKey is Key of a protocol with ports, which are known.
+func PortKey(protocol uint8, port uint16) uint32 { return uint32(protocol)<<16 | uint32(port) }
+
 // same returns 1 if a and b, bytes both, are equal, else 0.
 func same(a, b uint64) uint64 { return ((a ^ b) - 1) >> 63 }
 
@@ -228,18 +231,44 @@ func (w *Words) Read(list []Piece, r Ref) []Piece {
 	return list
 }
 
-// Find returns what of the list r, which is not empty, matches key.
+// Find returns what of the list r, which is not empty, matches key. It takes as
+// long in any list that is not long.
 func (w *Words) Find(r Ref, key uint32) Hit {
 	at, n, steps := uint(r>>5), uint(r%32), w.steps
 	if n == long {
 		n = uint(w.keys[at])
 		at, steps = at+1, rank.Steps(n)
 	}
-	i := at + rank.Below(w.keys, at, n, steps, (key+1)<<1) // the piece behind
-	if w.keys[i-1]&1 == 0 || i == at {
-		return 0
+	return w.hit(at, rank.Below(w.keys, at, n, steps, (key+1)<<1))
+}
+
+// few keys are looked at one after the other where that misleads no prediction.
+const few = 8
+
+// FindSame is Find for a list that is asked for every time: how long it takes
+// may depend on the list.
+func (w *Words) FindSame(r Ref, key uint32) Hit {
+	at, n := uint(r>>5), uint(r%32)
+	if n <= few {
+		k, below := uint64(key+1)<<1, uint64(0)
+		for _, x := range w.keys[at : at+n] {
+			below += (uint64(x) - k) >> 63
+		}
+		return w.hit(at, uint(below))
 	}
-	return w.hits[i-1]
+	if n == long {
+		n = uint(w.keys[at])
+		at++
+	}
+	return w.hit(at, rank.Below(w.keys, at, n, rank.Steps(n), (key+1)<<1))
+}
+
+// hit returns what matches a key that is behind n of the keys of the list at at.
+func (w *Words) hit(at, n uint) Hit {
+	if i := at + n - 1; w.keys[i]&1 != 0 && n != 0 {
+		return w.hits[i]
+	}
+	return 0
 }
 
 // First returns the first key of the list r: to have it in the cache.

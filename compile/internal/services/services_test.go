@@ -68,6 +68,12 @@ func TestLinear(t *testing.T) {
 				}
 			}
 			require.Equal(t, want, w.Find(r, Key(&f)), "%+v", f)
+			if r != 0 {
+				require.Equal(t, want, w.FindSame(r, Key(&f)), "%+v", f)
+			}
+			if sg.Protocol(f.Protocol).HasPorts() && !f.NoPorts {
+				require.Equal(t, Key(&f), PortKey(f.Protocol, f.Port))
+			}
 		}
 		for _, p := range []uint8{0, 1, 6, 17, 47, 50, 132, 254, 255} {
 			for _, port := range []uint16{0, 1, 2, 78, 79, 80, 81, 82, 443, 444, 65533, 65534, 65535} {
@@ -119,10 +125,14 @@ func TestLengths(t *testing.T) {
 					before = s.list[i-1].Hit
 				}
 				require.Equal(t, before, w.Find(s.r, p.First-1), "%d of %d", i, len(s.list))
+				require.Equal(t, before, w.FindSame(s.r, p.First-1), "%d of %d", i, len(s.list))
 				require.Equal(t, p.Hit, w.Find(s.r, p.First), "%d of %d", i, len(s.list))
+				require.Equal(t, p.Hit, w.FindSame(s.r, p.First), "%d of %d", i, len(s.list))
 				require.Equal(t, p.Hit, w.Find(s.r, p.First+9), "%d of %d", i, len(s.list))
+				require.Equal(t, p.Hit, w.FindSame(s.r, p.First+9), "%d of %d", i, len(s.list))
 			}
 			require.Equal(t, s.list[len(s.list)-1].Hit, w.Find(s.r, end-1))
+			require.Equal(t, s.list[len(s.list)-1].Hit, w.FindSame(s.r, end-1))
 		}
 	}
 	check(&w)

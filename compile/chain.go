@@ -1,0 +1,130 @@
+package compile
+
+import (
+	"encoding/binary"
+	"net/netip"
+
+	"example.com/secgroup/compile/internal/chains"
+	"example.com/secgroup/compile/internal/pages"
+	"example.com/secgroup/compile/internal/ranges"
+	"example.com/secgroup/compile/internal/services"
+	"example.com/secgroup/compile/ir"
+	"example.com/secgroup/sg"
+)
+
+// Chain is what a Matcher knows of one direction of one interface: who decides
+// packet by packet looks it up once, for as long as the Matcher is in force. It is
+// immutable and safe for concurrent use. The zero Chain knows no interface.
+type Chain struct {
+	index   *chains.Index
+	at      [2]*ranges.Map                    // the classes of the addresses of its VPC, by family; nil where no rule names any
+	classes [2]*pages.Array[[]ir.SelectorNum] // as in Matcher
+}
+
+// Words is a flow of TCP, UDP or SCTP whose ports are known, in words.
+type Words struct {
+	High, Low uint64    // the remote address as a number; IPv4 has only the low half
+	Family    sg.Family // IPv4 or IPv6
+	Protocol  uint8
+	Port      uint16 // destination port
+}
+
+// Chain returns what m knows of a direction of the interface with that index.
+func (m *Matcher) Chain(index uint32, d sg.Direction) (c Chain) {
+	i := m.ifaces.At(index)
+	p := m.policies.At(i.policy)
+	if p == nil || !d.Valid() {
+		return c
+	}
+	c.index, c.classes = p.ingress, m.classes
+	if d == sg.Egress {
+		c.index = p.egress
+	}
+	if at := m.spaces.At(uint32(i.space)); at != nil {
+		c.at = [2]*ranges.Map{at.v4, at.v6}
+	}
+	return c
+}
+
+// Match is [Matcher.Match] for a flow of that interface and direction.
+func (c *Chain) Match(f ir.Flow) ir.Verdict {
+	if c.index == nil {
+		return ir.Verdict{Reason: ir.ReasonUnknownInterface}
+	}
+	key := services.Key(&f)
+	switch {
+	case f.Remote.Is4():
+		return c.match4(number(f.Remote), key)
+	case f.Remote.IsValid():
+		high, low := halves(f.Remote)
+		return c.match6(high, low, key)
+	}
+	return c.index.Fallback()
+}
+
+// Match4 is Match for a flow of TCP, UDP or SCTP to that port, whose remote
+// address is of IPv4, as a number.
+func (c *Chain) Match4(remote uint32, protocol uint8, port uint16) ir.Verdict {
+	if c.index == nil {
+		return ir.Verdict{Reason: ir.ReasonUnknownInterface}
+	}
+	return c.match4(uint64(remote), services.PortKey(protocol, port))
+}
+
+// Match6 is Match4 for IPv6. The halves of the address are numbers.
+func (c *Chain) Match6(high, low uint64, protocol uint8, port uint16) ir.Verdict {
+	if c.index == nil {
+		return ir.Verdict{Reason: ir.ReasonUnknownInterface}
+	}
+	return c.match6(high, low, services.PortKey(protocol, port))
+}
+
+func (c *Chain) match4(addr uint64, key uint32) ir.Verdict {
+	x := c.index
+	any := x.Any(0, key)
+	if c.at[0] == nil || x.Decides(any) {
+		return x.Verdict(any, 0)
+	}
+	var peer services.Hit
+	if class := c.at[0].Find(addr); class != 0 {
+		peer = x.Peer(0, class, key, c.classes[0])
+	}
+	if any|peer == 0 {
+		return x.Fallback()
+	}
+	return x.Verdict(any, peer)
+}
+
+func (c *Chain) match6(high, low uint64, key uint32) ir.Verdict {
+	x := c.index
+	any := x.Any(1, key)
+	if c.at[1] == nil || x.Decides(any) {
+		return x.Verdict(any, 0)
+	}
+	var peer services.Hit
+	if class := c.at[1].Find2(high, low); class != 0 {
+		peer = x.Peer(1, class, key, c.classes[1])
+	}
+	if any|peer == 0 {
+		return x.Fallback()
+	}
+	return x.Verdict(any, peer)
+}
+
+// number returns an IPv4 address as a number.
+func number(a netip.Addr) uint64 {
+	b := a.As4()
+	return uint64(binary.BigEndian.Uint32(b[:]))
+}
+
+// halves returns an IPv6 address as two numbers, without its zone.
+func halves(a netip.Addr) (high, low uint64) {
+	if a.Zone() != "" {
+		a = a.WithZone("")
+	}
+	// Not As16: what it returns is copied at once, before the processor has
+	// both halves of it in one piece, and waits.
+	var buf [16]byte
+	b, _ := a.AppendBinary(buf[:0]) // it never fails
+	return binary.BigEndian.Uint64(b[:8]), binary.BigEndian.Uint64(b[8:])
+}
