@@ -20,7 +20,7 @@ func (m *Matcher) MatchBatch(index uint32, d sg.Direction, flows []ir.Flow, out 
 	return n
 }
 
-// MatchWords is [Matcher.MatchBatch] for flows in words.
+// MatchWords is [Matcher.MatchBatch] for flows in words. See Wide.
 func (c *Chain) MatchWords(flows []Words, out []ir.Verdict) int {
 	n := min(len(flows), len(out))
 	for i := 0; i < n; i += ranges.BatchMax {
@@ -92,7 +92,7 @@ func (c *Chain) wordsBatch(flows []Words, out []ir.Verdict) {
 // refuse says of flows that their interface is not known.
 func (c *Chain) refuse(out []ir.Verdict) {
 	for i := range out {
-		out[i] = ir.Verdict{Reason: ir.ReasonUnknownInterface}
+		out[i] = nobody()
 	}
 }
 

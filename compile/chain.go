@@ -48,16 +48,14 @@ func (m *Matcher) Chain(index uint32, d sg.Direction) (c Chain) {
 
 // Match is [Matcher.Match] for a flow of that interface and direction.
 func (c *Chain) Match(f ir.Flow) ir.Verdict {
-	if c.index == nil {
-		return ir.Verdict{Reason: ir.ReasonUnknownInterface}
-	}
-	key := services.Key(&f)
 	switch {
 	case f.Remote.Is4():
-		return c.match4(number(f.Remote), key)
+		return c.match4(number(f.Remote), services.Key(&f))
 	case f.Remote.IsValid():
 		high, low := halves(f.Remote)
-		return c.match6(high, low, key)
+		return c.match6(high, low, services.Key(&f))
+	case c.index == nil:
+		return nobody()
 	}
 	return c.index.Fallback()
 }
@@ -65,22 +63,29 @@ func (c *Chain) Match(f ir.Flow) ir.Verdict {
 // Match4 is Match for a flow of TCP, UDP or SCTP to that port, whose remote
 // address is of IPv4, as a number.
 func (c *Chain) Match4(remote uint32, protocol uint8, port uint16) ir.Verdict {
-	if c.index == nil {
-		return ir.Verdict{Reason: ir.ReasonUnknownInterface}
-	}
 	return c.match4(uint64(remote), services.PortKey(protocol, port))
 }
 
 // Match6 is Match4 for IPv6. The halves of the address are numbers.
 func (c *Chain) Match6(high, low uint64, protocol uint8, port uint16) ir.Verdict {
-	if c.index == nil {
-		return ir.Verdict{Reason: ir.ReasonUnknownInterface}
-	}
 	return c.match6(high, low, services.PortKey(protocol, port))
 }
 
+// Wide reports whether its VPC has more addresses that rules name than lie in the
+// nearer caches: then many flows are better asked about together. Else one after
+// the other is as fast.
+func (c *Chain) Wide() bool {
+	return c.at[0] != nil && c.at[0].Large() || c.at[1] != nil && c.at[1].Large()
+}
+
+// nobody is the verdict where the interface is not known.
+func nobody() ir.Verdict { return ir.Verdict{Reason: ir.ReasonUnknownInterface} }
+
 func (c *Chain) match4(addr uint64, key uint32) ir.Verdict {
 	x := c.index
+	if x == nil {
+		return nobody()
+	}
 	any := x.Any(0, key)
 	if c.at[0] == nil || x.Decides(any) {
 		return x.Verdict(any, 0)
@@ -97,6 +102,9 @@ func (c *Chain) match4(addr uint64, key uint32) ir.Verdict {
 
 func (c *Chain) match6(high, low uint64, key uint32) ir.Verdict {
 	x := c.index
+	if x == nil {
+		return nobody()
+	}
 	any := x.Any(1, key)
 	if c.at[1] == nil || x.Decides(any) {
 		return x.Verdict(any, 0)

@@ -21,14 +21,14 @@ const fewAhead = 4
 
 // filterSome is FilterWith for pkts, one after the other, and counts what it
 // accepted. There are at most conntrack.BatchSize of them. The connections of all
-// are asked for before the first is decided, and what the rules say of those
-// that have none is found together: it does not depend on what comes before, only
-// whether it is asked for does.
+// are asked for before the first is decided, and where rules name many addresses,
+// what they say of packets that have none is found together: it does not depend on
+// what comes before, only whether it is asked for does.
 func (p *Port) filterSome(st *portState, now conntrack.Time, c Checksums, d sg.Direction, pkts [][]byte, out []ir.Verdict) (accepted int) {
 	w := p.engine.batches.Get().(*batch)
 	l := &st.lanes[d&3]
 	l.Look(now, &w.looked, pkts)
-	ahead := w.match(st, d, pkts)
+	ahead := st.wide[d&3] && w.match(st, d, pkts)
 	check, quiet := c != ChecksumsUnknown || st.guarded, p.engine.opts.OnEvent == nil
 	refused, why := uint64(0), ir.ReasonNone // not yet in drops: cores that share a port meet there
 	for i, b := range pkts {
@@ -39,19 +39,21 @@ func (p *Port) filterSome(st *portState, now conntrack.Time, c Checksums, d sg.D
 		switch {
 		case is == conntrack.Established:
 			*v = ir.Verdict{Action: sg.Accept, Reason: ir.ReasonEstablished, Rule: ir.RuleNum(mark)}
-		case is == conntrack.New && ahead && w.ahead[i] != 0:
-			rule := &w.rules[w.ahead[i]-1]
-			if rule.Action != sg.Drop || rule.Rule != 0 || !quiet {
-				*v = p.admitted(st, now, d, b, *rule)
-				break
-			}
-			if *v = *rule; v.Reason != why {
-				p.drops[why].Add(refused)
-				refused, why = 0, v.Reason
-			}
-			refused++
 		case is == conntrack.New:
-			*v = p.newcomer(st, now, d, b)
+			if ahead && w.ahead[i] != 0 {
+				*v = w.rules[w.ahead[i]-1]
+			} else {
+				*v = st.plain(d, b)
+			}
+			switch {
+			case v.Action != sg.Drop || v.Rule != 0 || !quiet:
+				*v = p.admitted(st, now, d, b, *v)
+			case v.Reason == why:
+				refused++
+			default:
+				p.drops[why].Add(refused)
+				refused, why = 1, v.Reason
+			}
 		default:
 			*v = p.filter(st, now, c, d, b)
 		}

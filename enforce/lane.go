@@ -17,23 +17,8 @@ import (
 
 // newcomer decides a packet of which a lane says that it is New: fresh, but for a
 // refused one without more than the words that the rules ask for.
-func (p *Port) newcomer(st *portState, now conntrack.Time, d sg.Direction, b []byte) (v ir.Verdict) {
-	be, c := binary.BigEndian, &st.chains[d&3]
-	if b[0]>>4 == 4 {
-		h := (*[24]byte)(b)
-		addr := be.Uint32(h[12:])
-		if d == sg.Egress {
-			addr = be.Uint32(h[16:])
-		}
-		v = c.Match4(addr, h[9], be.Uint16(h[22:]))
-	} else {
-		h := (*[44]byte)(b)
-		high, low := be.Uint64(h[8:]), be.Uint64(h[16:])
-		if d == sg.Egress {
-			high, low = be.Uint64(h[24:]), be.Uint64(h[32:])
-		}
-		v = c.Match6(high, low, h[6], be.Uint16(h[42:]))
-	}
+func (p *Port) newcomer(st *portState, now conntrack.Time, d sg.Direction, b []byte) ir.Verdict {
+	v := st.plain(d, b)
 	if v.Action == sg.Drop && v.Rule == 0 && p.engine.opts.OnEvent == nil {
 		p.drops[v.Reason].Add(1)
 		return v
@@ -41,13 +26,31 @@ func (p *Port) newcomer(st *portState, now conntrack.Time, d sg.Direction, b []b
 	return p.admitted(st, now, d, b, v)
 }
 
-// admitted is newcomer, of which the rules say v.
+// plain is match for a packet that a lane knows.
+func (st *portState) plain(d sg.Direction, b []byte) ir.Verdict {
+	be, c := binary.BigEndian, &st.chains[d&3]
+	if b[0]>>4 == 4 {
+		h := (*[24]byte)(b)
+		addr := be.Uint32(h[12:])
+		if d == sg.Egress {
+			addr = be.Uint32(h[16:])
+		}
+		return c.Match4(addr, h[9], be.Uint16(h[22:]))
+	}
+	h := (*[44]byte)(b)
+	high, low := be.Uint64(h[8:]), be.Uint64(h[16:])
+	if d == sg.Egress {
+		high, low = be.Uint64(h[24:]), be.Uint64(h[32:])
+	}
+	return c.Match6(high, low, h[6], be.Uint16(h[42:]))
+}
+
+// admitted is newcomer, of which the rules say v: no drop without a rule that
+// nobody hears of.
 func (p *Port) admitted(st *portState, now conntrack.Time, d sg.Direction, b []byte, v ir.Verdict) ir.Verdict {
 	if v.Action == sg.Drop && p.engine.opts.OnEvent == nil {
 		p.drops[v.Reason].Add(1)
-		if v.Rule != 0 {
-			st.gen.book.add(st.gen.matcher.Program(), v.Rule, 0, 1, plainLength(b))
-		}
+		st.gen.book.add(st.gen.matcher.Program(), v.Rule, 0, 1, plainLength(b))
 		return v
 	}
 	var pkt packet.Packet

@@ -16,7 +16,9 @@ import (
 	"example.com/secgroup/conntrack"
 	"example.com/secgroup/conntrack/packet"
 	"example.com/secgroup/enforce"
+	"example.com/secgroup/ipset"
 	"example.com/secgroup/sg"
+	"example.com/secgroup/sg/policy"
 )
 
 // raw returns a packet of TCP (a segment is all that stands behind the ports) or
@@ -174,6 +176,7 @@ func TestLanes(t *testing.T) {
 			return j
 		}
 		plain, lanes := engine(), engine()
+		wide := rapid.Bool().Draw(rt, "wide")
 		n := nic("i", "web", "less")
 		n.Interface.SourceGuard = rapid.Bool().Draw(rt, "guard")
 		n.Interface.Allowed = []netip.Prefix{mustPrefix("10.9.0.0/24"), mustPrefix("fd01::/63")}
@@ -187,6 +190,9 @@ func TestLanes(t *testing.T) {
 			require.NoError(rt, err)
 			for _, e := range []*judged{plain, lanes} {
 				require.NoError(rt, e.Apply(t.Context(), m))
+			}
+			if wide {
+				lanes.Port("i").Widen()
 			}
 		}
 		apply(false)
@@ -302,22 +308,67 @@ func TestPlainChecksums(t *testing.T) {
 // the rules were asked about both before either was decided.
 func TestBatchOpens(t *testing.T) {
 	eachFamily(t, func(t *testing.T, f family) {
-		b := newBench(t, enforce.Options{}, profile(sg.Revalidate), group("web", both("dns", sg.Ingress, sg.UDP, 53)), nic("i", "web"))
-		var pkts [][]byte
-		var want []string
-		for _, port := range []string{"1", "1", "2", "1", "3", "2", "4", "4"} {
-			pkts = append(pkts, udp(at(f.peer, port), at(f.local, "53"), 20), udp(at(f.peer, port), at(f.local, "54"), 20))
-			how := "accept rule"
-			if slices.Contains(want, port) {
-				how = "accept established"
+		t.Run("one by one", func(t *testing.T) { batchOpens(t, f, false) })
+		t.Run("together", func(t *testing.T) { batchOpens(t, f, true) })
+	})
+}
+
+func batchOpens(t *testing.T, f family, wide bool) {
+	b := newBench(t, enforce.Options{}, profile(sg.Revalidate), group("web", both("dns", sg.Ingress, sg.UDP, 53)), nic("i", "web"))
+	require.False(t, b.Port("i").Wide(sg.Ingress), "few addresses")
+	if wide {
+		b.Port("i").Widen()
+	}
+	var pkts [][]byte
+	var want []string
+	for _, port := range []string{"1", "1", "2", "1", "3", "2", "4", "4"} {
+		pkts = append(pkts, udp(at(f.peer, port), at(f.local, "53"), 20), udp(at(f.peer, port), at(f.local, "54"), 20))
+		how := "accept rule"
+		if slices.Contains(want, port) {
+			how = "accept established"
+		}
+		want = append(want, port, how, "drop no_rule")
+	}
+	out := make([]ir.Verdict, len(pkts))
+	require.Equal(t, len(pkts)/2, b.Port("i").FilterBatch(sg.Ingress, pkts, out))
+	for i, v := range out {
+		require.Equal(t, want[i/2*3+1+i%2], v.Action.String()+" "+v.Reason.String(), "packet %d", i)
+	}
+	require.Equal(t, 4, b.Table().Len())
+}
+
+// TestManyAddresses: where rules name many addresses, a batch gets what its packets
+// get one by one, and that by a search for all of them.
+func TestManyAddresses(t *testing.T) {
+	eachFamily(t, func(t *testing.T, f family) {
+		set := ipset.New("many", sg.FamilyOf(netip.MustParseAddr(f.local)), sg.Global())
+		var hosts []string
+		for i := range 30_000 { // every other address
+			a := netip.AddrFrom4([4]byte{100, 64 + byte(i>>15), byte(i >> 7), byte(i << 1)})
+			if f.name == "ipv6" {
+				a = netip.AddrFrom16([16]byte{0x20, 1, 0xd, 0xb8, 0, byte(i >> 15), byte(i >> 7), byte(i << 1), 15: 1})
 			}
-			want = append(want, port, how, "drop no_rule")
+			hosts = append(hosts, a.String())
+			require.NoError(t, set.Add(ipset.Entry{Prefix: netip.PrefixFrom(a, a.BitLen())}))
 		}
-		out := make([]ir.Verdict, len(pkts))
-		require.Equal(t, len(pkts)/2, b.Port("i").FilterBatch(sg.Ingress, pkts, out))
-		for i, v := range out {
-			require.Equal(t, want[i/2*3+1+i%2], v.Action.String()+" "+v.Reason.String(), "packet %d", i)
+		e := enforce.NewEngine(enforce.Options{Conntrack: conntrack.Options{MaxEntries: 1024}})
+		rule := sg.Rule{ID: "many", Direction: sg.Ingress, Protocol: sg.TCP, Ports: sg.Port(443), Peer: sg.PeerSet("many")}
+		require.NoError(t, e.Apply(t.Context(), matcher(t, profile(sg.Revalidate), policy.PutSet{Set: set},
+			group("web", []sg.Rule{rule}), group("none"), nic("i", "web"), nic("j", "web"))))
+		require.True(t, e.Port("i").Wide(sg.Ingress))
+		var pkts [][]byte
+		var want []ir.Verdict
+		for i := range 200 {
+			host := hosts[i*131]
+			if i%3 == 0 {
+				host = netip.MustParseAddr(host).Next().String()
+			}
+			pkts = append(pkts, tcp(at(host, "4000"), at(f.local, []string{"443", "443", "22"}[i/3%3]), "S"))
+			want = append(want, e.Port("j").Filter(sg.Ingress, pkts[i]))
+			require.Equal(t, i%3 != 0 && i/3%3 != 2, want[i].Action == sg.Accept, host)
 		}
-		require.Equal(t, 4, b.Table().Len())
+		got := make([]ir.Verdict, len(pkts))
+		e.Port("i").FilterBatch(sg.Ingress, pkts, got)
+		require.Equal(t, want, got)
 	})
 }

@@ -15,8 +15,10 @@ type portState struct {
 	zone  conntrack.Zone // the interface's own: never that of another, nor of a former one of the same id
 	frags conntrack.Zone // likewise for fragments, whose marks are numbers of one compiler only
 
-	lanes   [4]conntrack.Lane // by sg.Direction; of an unknown interface they know no packet
-	chains  [4]compile.Chain  // of gen's matcher, likewise: of an unknown interface they allow nothing
+	lanes  [4]conntrack.Lane // by sg.Direction; of an unknown interface they know no packet
+	chains [4]compile.Chain  // of gen's matcher, likewise: of an unknown interface they allow nothing
+	wide   [4]bool           // of chains: packets are matched together
+
 	guarded bool
 	guard   guard
 }
@@ -62,6 +64,7 @@ func (p *Port) resolve() *portState {
 	if next.known {
 		for _, d := range []sg.Direction{sg.Ingress, sg.Egress} {
 			next.chains[d] = gen.matcher.Chain(next.iface.Index, d)
+			next.wide[d] = next.chains[d].Wide()
 			next.lanes[d] = p.engine.table.Lane(next.zone, side(d), gen.epoch)
 		}
 		if next.guarded = next.iface.Guard; next.guarded {

@@ -161,11 +161,27 @@ func (m *Map) value(p piece, c uint) Value {
 // isConstant reports whether p is of one value.
 func (p piece) isConstant() bool { return p.count() == 0 }
 
+// Large reports whether m takes more than about 128 KiB. It looks at no more than
+// some hundred nodes.
+func (m *Map) Large() bool {
+	const most = 128 << 10
+	n := 2*len(m.b16) + 4*len(m.b32) + 8*len(m.b64) + 4*len(m.values) + 8*len(m.deep)
+	for _, nd := range m.nodes {
+		if n > most {
+			break
+		}
+		n += nd.bytes()
+	}
+	return n > most
+}
+
+func (n *node) bytes() int { return 64 + (8+8*pageSize)*cap(n.pages) }
+
 // Bytes returns about how much memory m takes, in bytes.
 func (m *Map) Bytes() int {
 	n := 2*cap(m.b16) + 4*cap(m.b32) + 8*cap(m.b64) + 4*cap(m.values) + 8*cap(m.deep) + 8*cap(m.nodes)
 	for _, nd := range m.nodes {
-		n += 64 + (8+8*pageSize)*cap(nd.pages)
+		n += nd.bytes()
 	}
 	return n
 }
