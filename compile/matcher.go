@@ -48,6 +48,9 @@ func (m *Matcher) Interface(id sg.InterfaceID) (ir.Interface, bool) { return m.p
 // When several rules match, Verdict names the first in chain order. It is
 // Program.Eval, fast.
 func (m *Matcher) Match(index uint32, d sg.Direction, f ir.Flow) ir.Verdict {
-	c := m.Chain(index, d)
-	return c.Match(f)
+	x, at := m.chain(index, d)
+	if at == nil {
+		return match(x, nil, nil, &m.classes, &f)
+	}
+	return match(x, at.v4, at.v6, &m.classes, &f)
 }

@@ -199,6 +199,9 @@ func TestLanes(t *testing.T) {
 		said := talk{}
 		for range rapid.IntRange(1, 60).Draw(rt, "batches") {
 			clock += time.Duration(rapid.SampledFrom([]int{0, 0, 1, 3, 15, 150}).Draw(rt, "seconds")) * time.Second
+			for _, e := range []*judged{plain, lanes} {
+				e.Sweep(0) // has read the clock: a batch does so though none of its packets needs it, and a leap counts from reading to reading
+			}
 			if rapid.IntRange(0, 20).Draw(rt, "change") == 0 {
 				apply(rapid.Bool().Draw(rt, "closed"))
 			}
