@@ -35,7 +35,9 @@ func (l *Lane) Look(now Time, b *Batch, pkts [][]byte) {
 }
 
 // ask asks the memory for the buckets of n packets, then for what they lead to.
-// The loads do not wait for each other.
+// The loads do not wait for each other. How many are under way at once is a
+// matter of how few instructions are between them, so the passes are three and
+// short: the search is apart from what it finds.
 func (t *Table) ask(now Time, b *Batch, n int) {
 	for i := range b.heads[:n] {
 		if b.known[i] {
@@ -47,9 +49,12 @@ func (t *Table) ask(now Time, b *Batch, n int) {
 		b.guess[i] = 0
 		if b.known[i] {
 			h := b.heads[i].hash
-			s := t.shard(h)
-			b.guess[i] = s.index.guess(h)
-			s.touch(b.guess[i])
+			b.guess[i] = t.shard(h).index.guess(h)
+		}
+	}
+	for i := range b.heads[:n] {
+		if id := b.guess[i]; id != 0 {
+			t.shard(b.heads[i].hash).touch(id)
 		}
 	}
 	b.now = t.clock.at(now)
