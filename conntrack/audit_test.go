@@ -17,7 +17,8 @@ func audit(t require.TestingT, tb *Table) {
 		for kind := range uint32(2) {
 			b := &s.slabs[kind]
 			free := map[uint32]bool{}
-			for id := b.free; id != 0; id = s.at(id).extra {
+			for _, slot := range b.free.next(make([]uint32, b.used+1)) {
+				id := slot<<1 | kind
 				require.False(t, free[id], "free twice")
 				free[id] = true
 			}

@@ -12,6 +12,7 @@ const BatchSize = 64
 // Batch holds what [Lane.Look] found out about packets that are tracked next.
 // The zero Batch is ready to use; reuse it. It is not safe for concurrent use.
 type Batch struct {
+	lane  Lane // of the last Look
 	now   uint32
 	heads [BatchSize]head
 	guess [BatchSize]uint32
@@ -24,6 +25,8 @@ type Batch struct {
 // say, whatever happened in between.
 func (l *Lane) Look(now Time, b *Batch, pkts [][]byte) {
 	n := min(len(pkts), BatchSize)
+	b.lane = *l
+	clear(b.known[n:])
 	if l.table == nil {
 		clear(b.known[:n])
 		return

@@ -11,42 +11,40 @@ import (
 // packets are that it gets: the first of a connection of TCP or UDP, or a SYN that
 // comes once more. It does what commit would do, or says that it does not.
 
-// begin is commit for a quick packet whose hash is h and which starts a
-// connection. It sets out, or reports false, and then it has made room at most.
-func (t *Table) begin(now uint32, z Zone, from Side, p *packet.Packet, h uint64, m Mark, epoch uint32, out *Conn) bool {
-	at, kind := place{z, ClassUDP, false}, uint32(0)
-	if p.Tuple.Proto == packet.ProtoTCP {
-		if segmentOf(p.Flags) != segSyn {
-			return false
-		}
+// begin is commit for the packet that h is the head of, which may open a
+// connection and offers those options. It sets out, or reports false, and then
+// it has made room at most.
+func (l *Lane) begin(now uint32, h *head, offer options, m Mark, epoch uint32, out *Conn) bool {
+	t, family, proto := l.table, uint8(h.kind>>8), uint8(h.kind)
+	at, kind := place{l.zone, ClassUDP, false}, uint32(0)
+	if proto == packet.ProtoTCP {
 		at.class, kind = ClassTCP, numberTCP
 	}
-	remote, addr, ports := ends(from, p)
-	s := t.shard(h)
+	s := t.shard(h.hash)
 	s.mu.Lock()
-	b, lane, ok := s.index.room(h)
+	b, lane, ok := s.index.room(h.hash)
 	if !ok {
 		s.mu.Unlock()
 		return false
 	}
-	number, l := s.locals.known(&t.secret, addr, z, p.Tuple.Family)
+	number, end := s.locals.known(&t.secret, h.lh, h.ll, l.zone, family)
 	if number == 0 {
 		s.mu.Unlock()
 		return false
 	}
-	if at.counted = l.counted(); at.counted && !t.zones.reserve(z) {
+	if at.counted = end.counted(); at.counted && !t.zones.reserve(l.zone) {
 		s.mu.Unlock()
 		return false
 	}
 	if full := s.take(at.class); full != limitNone {
 		if at.counted {
-			t.zones.release(z)
+			t.zones.release(l.zone)
 		}
 		if !s.makeWay(now, full, at) {
 			s.mu.Unlock()
 			return false
 		}
-		if number, l = s.locals.known(&t.secret, addr, z, p.Tuple.Family); number == 0 { // it went with the other
+		if number, end = s.locals.known(&t.secret, h.lh, h.ll, l.zone, family); number == 0 { // it went with the other
 			s.release(at)
 			s.mu.Unlock()
 			return false
@@ -54,9 +52,9 @@ func (t *Table) begin(now uint32, z Zone, from Side, p *packet.Packet, h uint64,
 		lane = uint(b.vacant())
 	}
 	id := s.allocate(kind)
-	if id == 0 || lane == noLane && !s.enter(h, id) {
+	if id == 0 || lane == noLane && !s.enter(h.hash, id) {
 		if id != 0 {
-			s.give(s.at(id), id)
+			s.slab(id).free.give(id >> 1)
 		}
 		s.release(at)
 		s.mu.Unlock()
@@ -65,42 +63,45 @@ func (t *Table) begin(now uint32, z Zone, from Side, p *packet.Packet, h uint64,
 	slot := id>>1 - 1
 	var e *entry
 	var te *tcpEntry
+	var w uint32
 	if kind == numberTCP {
 		te = &s.tcp[slot/chunkSize][slot%chunkSize]
 		e = &te.entry
+		atomic.LoadUint32(&te.ends[Reply].maxWin) // so that both lines come at once
+		w = atomic.LoadUint32(&e.word)            // nobody else takes its lock: see entry
 	} else {
 		e = &s.plain[slot/chunkSize][slot%chunkSize]
-	}
-	w := atomic.LoadUint32(&e.word) // see entry.lock
-	if w&wordLocked != 0 || !atomic.CompareAndSwapUint32(&e.word, w, w|wordLocked) {
-		w = e.lockSlow()
+		w = e.lock()
 	}
 	gen := w & wordGen
 	if gen == 0 {
 		gen = 1 << wordShift
 	}
-	l.refs++
-	e.ports, e.remote, e.local = ports, *remote, number
+	le := binary.LittleEndian
+	end.refs++
+	le.PutUint64(e.remote[:8], h.rh)
+	le.PutUint64(e.remote[8:], h.rl)
+	e.ports, e.local = h.ports, number
 	e.seen, e.mark, e.epoch = now, m, epoch
-	e.bytes[Original], e.bytes[Reply] = p.Length, 0
+	e.bytes[Original], e.bytes[Reply] = h.length, 0
 	e.packets[Original], e.packets[Reply] = 1, 0
-	e.flags, e.aux = entryFlags(from), 0
+	e.flags, e.aux = entryFlags(l.from), 0
 	idle := t.idle.by[ClassUDP][StatusUnreplied]
 	if te != nil {
-		te.syn(p)
+		te.syn(h, offer)
 		s.slabs[numberTCP].created[slot/chunkSize][slot%chunkSize] = now
 		idle = t.idle.by[ClassTCP][StatusSynSent]
 	} else {
 		e.state, e.extra = uint8(StatusUnreplied), now
 	}
 	s.firstDeadline(id, now+idle)
-	e.unlock(gen | uint32(p.Tuple.Proto))
+	e.unlock(gen | uint32(proto))
 	if lane != noLane {
-		b.put(lane, tagOf(h), id)
+		b.put(lane, tagOf(h.hash), id)
 	}
 	s.stats.Insert++
 	s.mu.Unlock()
-	out.State, out.Dir, out.Opener = New, Original, from
+	out.State, out.Dir, out.Opener = New, Original, l.from
 	out.Mark, out.Epoch = m, epoch
 	out.ref = ref{s.n, id, gen}
 	return true
@@ -152,11 +153,11 @@ func (b *bucket) put(i uint, tag uint16, id uint32) {
 	atomic.StoreUint64(w, *w|uint64(tag)<<shift)
 }
 
-// known returns the number of a local end, and the end itself; 0 if there is
-// none. The shard's lock is held.
-func (l *locals) known(s *secret, addr *[16]byte, z Zone, family uint8) (uint32, *local) {
+// known returns the number of a local end, of whose address a and b are the
+// halves as they lie in memory, and the end itself; 0 if there is none. The
+// shard's lock is held.
+func (l *locals) known(s *secret, a, b uint64, z Zone, family uint8) (uint32, *local) {
 	le := binary.LittleEndian
-	a, b := le.Uint64(addr[:8]), le.Uint64(addr[8:])
 	hash := fold(a^s[1]^uint64(z), b^s[0]) // see secret.local
 	for n := l.heads[reduce(uint32(hash), len(l.heads))]; n != 0; {
 		p := l.at(n)
@@ -168,15 +169,15 @@ func (l *locals) known(s *secret, addr *[16]byte, z Zone, family uint8) (uint32,
 	return 0, nil
 }
 
-// syn packs the window of a connection that the SYN p starts, as window.start
-// and store do.
-func (e *tcpEntry) syn(p *packet.Packet) {
-	end := p.Seq + p.Data + 1
+// syn packs the window of a connection that a SYN with the head h starts, as
+// window.start and store do.
+func (e *tcpEntry) syn(h *head, offer options) {
+	end := h.seq + h.data + 1
 	o, r := &e.ends[Original], &e.ends[Reply]
-	o.end, o.maxEnd, o.maxWin, o.maxAck = end, end, max(uint32(p.Window), 1), 0
-	r.end, r.maxEnd, r.maxAck = min(p.Data, 0xffff), 0, 0
+	o.end, o.maxEnd, o.maxWin, o.maxAck = end, end, max(h.window, 1), 0
+	r.end, r.maxEnd, r.maxAck = min(h.data, 0xffff), 0, 0
 	r.setMaxWin(0)
-	e.packets[Original] |= uint32(optionsOf(p)) << countShift
+	e.packets[Original] |= uint32(offer) << countShift
 	e.state = uint8(StatusSynSent) | uint8(segSyn)<<4 // see remember
 	e.extra = end
 }
@@ -194,9 +195,12 @@ func (t *Table) again(now uint32, z Zone, from Side, p *packet.Packet, c *Conn) 
 	}
 	te := &s.tcp[slot/chunkSize][slot%chunkSize]
 	e := &te.entry
-	w := e.lock()
+	w, ok := e.lockIf(wordGen|wordProto, r.gen|uint32(packet.ProtoTCP))
+	if !ok {
+		return false
+	}
 	expiry := s.expiry(e, r.id)
-	if w&wordGen != r.gen || !s.is(e, w, z, from, p) || e.dir(from) != Original || e.status().closed() || due(now, expiry) {
+	if !s.is(e, w, z, from, p) || e.dir(from) != Original || e.status().closed() || due(now, expiry) {
 		e.unlock(w)
 		return false
 	}

@@ -31,7 +31,7 @@ func (t *Table) CommitTo(now Time, z Zone, from Side, p *packet.Packet, m Mark, 
 		if c.ref.gen == 0 {
 			l, h := Lane{table: t, zone: z, from: from}, head{}
 			h.of(&l, p)
-			if t.begin(at, z, from, p, h.hash, m, epoch, c) {
+			if h.may&mayOpen != 0 && l.begin(at, &h, optionsOf(p), m, epoch, c) {
 				return nil
 			}
 		} else if t.again(at, z, from, p, c) {

@@ -91,6 +91,8 @@ func (l *Lane) read(b []byte, h *head) bool {
 			h.seq, h.ack, h.window = be.Uint32(p[4:]), be.Uint32(p[8:]), uint32(be.Uint16(p[14:]))
 		case packet.SYN:
 			h.may = mayOpen
+			h.data = uint32(len(d) - size)
+			h.seq, h.window = be.Uint32(p[4:]), uint32(be.Uint16(p[14:]))
 		}
 	case packet.ProtoUDP:
 		if n := int(be.Uint16(d[4:])); n < headerUDP || n > len(d) {

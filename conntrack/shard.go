@@ -93,9 +93,12 @@ func (s *shard) match(id uint32, k *key) (*entry, uint32, uint32) {
 		return nil, 0, 0
 	}
 	e := s.at(id)
-	w := e.lock()
+	w, ok := e.lockIf(wordProto, uint32(k.proto))
+	if !ok {
+		return nil, 0, 0
+	}
 	ports, aux := k.half()
-	if e.ports == ports && e.remote == k.remote && e.live() && uint8(w) == k.proto {
+	if e.ports == ports && e.remote == k.remote && e.live() {
 		l := s.locals.at(e.local)
 		if l.addr == k.local && l.zone == k.zone && l.family() == k.family && (e.aux == aux || classOf(k.proto) != ClassICMP) {
 			return e, id, w
@@ -166,7 +169,7 @@ func (s *shard) insert(now uint32, k *key, h uint64, at place, st Status, from S
 	}
 	e := s.at(id)
 	if !s.enter(h, id) {
-		s.give(e, id)
+		s.slab(id).free.give(id >> 1)
 		return Conn{}, false
 	}
 	t := s.table
@@ -199,13 +202,6 @@ func (s *shard) insert(now uint32, k *key, h uint64, at place, st Status, from S
 	e.unlock(gen | uint32(k.proto))
 	s.stats.Insert++
 	return c, true
-}
-
-// give puts a slot on the list of free ones.
-func (s *shard) give(e *entry, id uint32) {
-	b := s.slab(id)
-	e.extra = b.free
-	b.free = id
 }
 
 // remove takes e out, gives its place back and tells OnEnd. The shard's lock is
@@ -242,7 +238,7 @@ func (s *shard) unlink(e *entry, id, w uint32, why End) place {
 	if e.packets[Reply]&spilledBit != 0 {
 		s.spill.drop(id)
 	}
-	s.give(e, id)
+	s.slab(id).free.give(id >> 1)
 	e.unlock(gen)
 	s.index.leave(s.table.secret.hash(&k), id)
 	s.locals.release(&s.table.secret, &k, number)

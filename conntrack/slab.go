@@ -1,6 +1,10 @@
 package conntrack
 
-import "sync/atomic"
+import (
+	"sync/atomic"
+
+	"example.com/secgroup/conntrack/packet"
+)
 
 // slab holds the entries of a shard that are of one shape, in chunks, which
 // never move and never go. It belongs to who holds the shard's lock, but for
@@ -13,7 +17,8 @@ type slab struct {
 	created   []*[chunkSize]uint32 // of TCP; the others have entry.extra
 
 	used, limit uint32 // slots given out so far, and at most
-	free        uint32 // number of the first free slot: see entry.extra
+
+	free vacancies
 }
 
 // chunkSize is by how many slots a slab grows.
@@ -30,6 +35,7 @@ const maxSlots = 1<<23 - 1
 func (b *slab) init(slots int) {
 	b.limit = uint32(slots)
 	b.deadlines = make([]*[chunkSize]uint32, chunksFor(slots))
+	b.free.init(slots)
 }
 
 func chunksFor(slots int) int { return (slots + chunkSize - 1) / chunkSize }
@@ -38,6 +44,14 @@ func chunksFor(slots int) int { return (slots + chunkSize - 1) / chunkSize }
 func (b *slab) deadline(id uint32) *uint32 {
 	slot := id>>1 - 1
 	return &b.deadlines[slot/chunkSize][slot%chunkSize]
+}
+
+// slabOf returns the number of the slab for a protocol.
+func slabOf(proto uint8) uint32 {
+	if proto == packet.ProtoTCP {
+		return numberTCP
+	}
+	return 0
 }
 
 // at returns the entry of a number.
@@ -64,9 +78,8 @@ func (s *shard) exists(id uint32) bool { return id>>1 != 0 && id>>1 <= s.slab(id
 // allocate returns the number of a free slot of a slab, 0 if there is none.
 func (s *shard) allocate(kind uint32) uint32 {
 	b := &s.slabs[kind]
-	if id := b.free; id != 0 {
-		b.free = s.at(id).extra
-		return id
+	if slot := b.free.take(); slot != 0 {
+		return slot<<1 | kind
 	}
 	if b.used == b.limit {
 		return 0

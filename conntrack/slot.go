@@ -12,6 +12,10 @@ import (
 // pay for them.
 //
 // All but word belongs to who holds the entry's own lock, a bit of word. A packet of a known connection takes no other lock.
+//
+// The protocol of a free slot is 0. So who does not hold the lock of the shard
+// and is after a connection of another protocol takes the lock of no free slot
+// (see lockIf), and a free slot for TCP belongs to who holds that of the shard.
 type entry struct {
 	word uint32 // atomic: lock bit, generation, protocol
 	body
@@ -29,9 +33,7 @@ type body struct {
 	bytes   [2]uint32 // low 32 bits: see spill
 	packets [2]uint32 // low 24 bits; TCP: options of that direction above; heldBit, spilledBit
 
-	// TCP: window.lastEnd. Others: the tick of their first packet. Of a free
-	// slot: the next free one.
-	extra uint32
+	extra uint32 // TCP: window.lastEnd. Others: the tick of their first packet
 
 	state uint8 // low 4 bits: Status, 0 if the slot is free; TCP: last segment and its direction above
 	flags entryFlags
@@ -89,6 +91,23 @@ func (e *entry) lockSlow() uint32 {
 		w := atomic.LoadUint32(&e.word)
 		if w&wordLocked == 0 && atomic.CompareAndSwapUint32(&e.word, w, w|wordLocked) {
 			return w
+		}
+		if spins%64 == 0 {
+			runtime.Gosched() // its holder may not be running
+		}
+	}
+}
+
+// lockIf is lock, but reports false, and takes nothing, if the bits of mask are
+// not those of want.
+func (e *entry) lockIf(mask, want uint32) (w uint32, ok bool) {
+	for spins := 1; ; spins++ {
+		w = atomic.LoadUint32(&e.word)
+		if w&mask != want {
+			return w, false
+		}
+		if w&wordLocked == 0 && atomic.CompareAndSwapUint32(&e.word, w, w|wordLocked) {
+			return w, true
 		}
 		if spins%64 == 0 {
 			runtime.Gosched() // its holder may not be running

@@ -171,7 +171,7 @@ func (s *shard) install(now, deadline uint32, r *record, h uint64, at place, ela
 	}
 	e := s.at(id)
 	if !s.enter(h, id) {
-		s.give(e, id)
+		s.slab(id).free.give(id >> 1)
 		return false
 	}
 	w := e.lock()

@@ -14,7 +14,8 @@ import (
 // the index about 9 bytes per MaxEntries from the start, as does the fragment
 // cache with all its room. An address of a zone on the protected side takes 32
 // more, once in every shard where it has connections. Nothing is allocated per
-// packet; the slabs grow by 512 entries at a time and never shrink. The
+// packet; the slabs grow by 512 entries at a time and never shrink, nor does what
+// is kept of the free ones: 8 bytes for each run of them. The
 // table starts no goroutine: an expired entry is never matched, and is freed by
 // Sweep, or when a packet, an eviction, Flush or Update comes upon it.
 //
@@ -80,6 +81,9 @@ func NewTable(o Options) *Table {
 
 // shard returns the shard of a hash.
 func (t *Table) shard(h uint64) *shard { return &t.shards[h>>(64-maxShardBits)&t.mask] }
+
+// number returns the number of the shard of a hash.
+func (t *Table) number(h uint64) uint64 { return h >> (64 - maxShardBits) & t.mask & (maxShards - 1) }
 
 // start returns the status of the connection that p starts; ok is false if it
 // may start none.
