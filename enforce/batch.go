@@ -1,6 +1,8 @@
 package enforce
 
 import (
+	"math/bits"
+
 	"example.com/secgroup/compile"
 	"example.com/secgroup/compile/ir"
 	"example.com/secgroup/conntrack"
@@ -15,20 +17,20 @@ type batch struct {
 	rules  [conntrack.BatchSize]ir.Verdict
 }
 
-// fewAhead is how many packets at least are matched together: what that costs to
+// fewAhead is how many packets at least are looked at together: what that costs to
 // begin with is worth so many.
 const fewAhead = 4
 
 // filterSome is FilterWith for pkts, one after the other, and counts what it
 // accepted. There are at most conntrack.BatchSize of them. The connections of all
-// are asked for before the first is decided, and where rules name many addresses,
-// what they say of packets that have none is found together: it does not depend on
-// what comes before, only whether it is asked for does.
+// are asked for before the first is decided, and so is what the rules say of
+// packets that have none: it does not depend on what comes before, only whether it
+// is asked for does.
 func (p *Port) filterSome(st *portState, now conntrack.Time, c Checksums, d sg.Direction, pkts [][]byte, out []ir.Verdict) (accepted int) {
 	w := p.engine.batches.Get().(*batch)
 	l := &st.lanes[d&3]
 	l.Look(now, &w.looked, pkts)
-	ahead := st.wide[d&3] && w.match(st, d, pkts)
+	ahead := w.match(st, d, pkts)
 	check, quiet := c != ChecksumsUnknown || st.guarded, p.engine.opts.OnEvent == nil
 	refused, why := uint64(0), ir.ReasonNone // not yet in drops: cores that share a port meet there
 	for i, b := range pkts {
@@ -46,6 +48,8 @@ func (p *Port) filterSome(st *portState, now conntrack.Time, c Checksums, d sg.D
 				*v = st.plain(d, b)
 			}
 			switch {
+			case quiet && opens(v) && l.OpenAt(&w.looked, i, b, conntrack.Mark(v.Rule)) == conntrack.New:
+				st.opened(v.Rule)
 			case v.Action != sg.Drop || v.Rule != 0 || !quiet:
 				*v = p.admitted(st, now, d, b, *v)
 			case v.Reason == why:
@@ -68,8 +72,9 @@ func (p *Port) filterSome(st *portState, now conntrack.Time, c Checksums, d sg.D
 	return accepted
 }
 
-// match asks the rules about the packets that have no connection yet, and reports
-// false if they are too few for that.
+// match asks the rules about the packets that have no connection yet, and the
+// memory for the connections of those that they accept. It reports false if they
+// are too few for that. Where rules name many addresses, they are asked together.
 func (w *batch) match(st *portState, d sg.Direction, pkts [][]byte) bool {
 	n := 0
 	for i := range pkts {
@@ -82,11 +87,27 @@ func (w *batch) match(st *portState, d sg.Direction, pkts [][]byte) bool {
 	if n < fewAhead {
 		return false
 	}
+	wide := st.wide[d&3]
 	for i, b := range pkts {
-		if k := w.ahead[i]; k != 0 {
+		switch k := w.ahead[i]; {
+		case k == 0:
+		case wide:
 			w.flows[k-1] = plainWords(b, d)
+		default:
+			w.rules[k-1] = st.plain(d, b)
 		}
 	}
-	st.chains[d&3].MatchWords(w.flows[:n], w.rules[:n])
+	if wide {
+		st.chains[d&3].MatchWords(w.flows[:n], w.rules[:n])
+	}
+	accepted := uint64(0)
+	for i := range pkts {
+		if k := w.ahead[i]; k != 0 && opens(&w.rules[k-1]) {
+			accepted |= 1 << i
+		}
+	}
+	if bits.OnesCount64(accepted) >= fewAhead {
+		st.lanes[d&3].Stage(&w.looked, accepted)
+	}
 	return true
 }

@@ -53,9 +53,23 @@ func (p *Port) admitted(st *portState, now conntrack.Time, d sg.Direction, b []b
 		st.gen.book.add(st.gen.matcher.Program(), v.Rule, 0, 1, plainLength(b))
 		return v
 	}
+	if p.engine.opts.OnEvent == nil && opens(&v) && st.lanes[d&3].Open(now, b, conntrack.Mark(v.Rule)) == conntrack.New {
+		st.opened(v.Rule)
+		return v
+	}
 	var pkt packet.Packet
 	_ = packet.Decode(b, &pkt) // the lane vouches for it
 	return p.begin(st, now, d, &pkt, b, v)
+}
+
+// opens reports whether a new flow of which the rules say v is tracked.
+func opens(v *ir.Verdict) bool { return v.Action == sg.Accept && !v.Stateless }
+
+// opened counts a flow that that rule allowed, if any did.
+func (st *portState) opened(rule ir.RuleNum) {
+	if rule != 0 {
+		st.gen.book.add(st.gen.matcher.Program(), rule, 1, 0, 0)
+	}
 }
 
 // plainWords is FlowOf, in words, for a packet that a lane knows.
