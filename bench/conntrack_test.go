@@ -183,8 +183,10 @@ func BenchmarkConntrackHot(b *testing.B) {
 }
 
 // BenchmarkConntrackInsert measures new connections while a table of twice n
-// fills from n to 2n: Commit alone, Track and then CommitTo, and batches in which
-// TrackBatch has said New of all. The table is emptied outside the time.
+// fills from n to 2n: Commit alone, Track and then CommitTo, batches in which
+// TrackBatch has said New of all, and batches of a lane, which gets bytes. They
+// are staged in the last two: once what was forgotten before lies in a row, and
+// once it was forgotten in no order. The table is emptied outside the time.
 func BenchmarkConntrackInsert(b *testing.B) {
 	for _, n := range tableSizes {
 		for _, family := range ctFamilies {
@@ -199,7 +201,8 @@ func ctInserts(b *testing.B, n int, family sg.Family) {
 	f := newCTFlows(n, family, packet.ProtoTCP)
 	f.open(b, t, 1)
 	ctSegment(&f.out, packet.SYN, 1000, 0)
-	run := func(name string, size int, insert func(pkts []packet.Packet)) {
+	flush := func() { t.Flush(1, z) }
+	run := func(name string, size int, forget func(), insert func(pkts []packet.Packet)) {
 		b.Run(name, func(b *testing.B) {
 			pkts := make([]packet.Packet, size)
 			for j := range pkts {
@@ -211,7 +214,7 @@ func ctInserts(b *testing.B, n int, family sg.Family) {
 				if done += size; done > n {
 					b.StopTimer()
 					was := cpuTime(b)
-					t.Flush(1, z)
+					forget()
 					done, cpu = size, cpu+cpuTime(b)-was
 					b.StartTimer()
 				}
@@ -231,11 +234,11 @@ func ctInserts(b *testing.B, n int, family sg.Family) {
 			b.Fatal(err)
 		}
 	}
-	run("track=false", 1, func(pkts []packet.Packet) {
+	run("track=false", 1, flush, func(pkts []packet.Packet) {
 		_, err := t.Commit(1, z, conntrack.Local, &pkts[0], 1, 1)
 		must(err)
 	})
-	run("track=true", 1, func(pkts []packet.Packet) {
+	run("track=true", 1, flush, func(pkts []packet.Packet) {
 		c := t.Track(1, z, conntrack.Local, &pkts[0])
 		if c.State != conntrack.New {
 			b.Fatal("known")
@@ -243,12 +246,62 @@ func ctInserts(b *testing.B, n int, family sg.Family) {
 		must(t.CommitTo(1, z, conntrack.Local, &pkts[0], 1, 1, &c))
 	})
 	out := make([]conntrack.Conn, conntrack.BatchSize)
-	run("batch=64", conntrack.BatchSize, func(pkts []packet.Packet) {
+	run("batch=64", conntrack.BatchSize, flush, func(pkts []packet.Packet) {
 		t.TrackBatch(1, z, conntrack.Local, pkts, out)
 		for j := range pkts {
 			must(t.CommitTo(1, z, conntrack.Local, &pkts[j], 1, 1, &out[j]))
 		}
 	})
+	if family == sg.IPv6 {
+		return // what follows makes frames of IPv4
+	}
+	var looked conntrack.Batch
+	var frames [conntrack.BatchSize][]byte
+	for j := range frames {
+		frames[j] = append([]byte{4<<4 | 5, 3: 40, 8: 64, 9: packet.ProtoTCP}, make([]byte, 30)...)
+		frames[j][32], frames[j][33] = 5<<4, packet.SYN
+	}
+	lane := t.Lane(z, conntrack.Local, 1)
+	of := func(opens uint64) func(pkts []packet.Packet) {
+		return func(pkts []packet.Packet) {
+			for j, b := range frames {
+				p := &pkts[j].Tuple
+				copy(b[12:], p.Src[12:])
+				copy(b[16:], p.Dst[12:])
+				binary.BigEndian.PutUint16(b[20:], p.SrcPort)
+				binary.BigEndian.PutUint16(b[22:], p.DstPort)
+			}
+			lane.Look(1, &looked, frames[:])
+			lane.Stage(&looked, opens)
+			for j, b := range frames {
+				if is, _ := lane.TrackAt(&looked, j); is == conntrack.New && lane.OpenAt(&looked, j, b, 1) == conntrack.New {
+					continue
+				}
+				// A tag that another entry has too, or the first one of a local end.
+				_, err := t.Commit(1, z, conntrack.Local, &pkts[j], 1, 1)
+				must(err)
+			}
+		}
+	}
+	run("lane=64/staged=false", conntrack.BatchSize, flush, of(0))
+	run("lane=64/staged=true", conntrack.BatchSize, flush, of(1<<conntrack.BatchSize-1))
+	strew := func() {
+		t.Flush(1, z)
+		p := f.out
+		for i := range uint32(n) {
+			f.set(&p, conntrack.Local, f.next(i))
+			_, err := t.Commit(1, z, conntrack.Local, &p, 1, 1)
+			must(err)
+		}
+		for i := range uint32(n) {
+			f.set(&p, conntrack.Local, i)
+			t.DeleteTuple(1, z, p.Tuple)
+		}
+	}
+	strew()
+	run("strewn/lane=64/staged=false", conntrack.BatchSize, strew, of(0))
+	strew()
+	run("strewn/lane=64/staged=true", conntrack.BatchSize, strew, of(1<<conntrack.BatchSize-1))
 }
 
 // BenchmarkConntrackEvict measures new connections at the limit, where each
