@@ -1,6 +1,7 @@
 package conntrack
 
 import (
+	"sync"
 	"testing"
 
 	"example.com/secgroup/conntrack/packet"
@@ -126,4 +127,56 @@ func TestOffered(t *testing.T) {
 			rt.Fatalf("%b, want %b, of %v", got, want, o)
 		}
 	})
+}
+
+// TestOpenTogether: lanes that open the same connections, and that stage, do not
+// disturb each other, those who forget, nor those who follow: one of them has it, and
+// nothing is lost.
+func TestOpenTogether(t *testing.T) {
+	tb := NewTable(Options{MaxEntries: 4096, Shards: 2, MaxFragments: 1, Shares: whole})
+	var frames [][]byte
+	for i := range uint16(BatchSize) {
+		for _, proto := range []uint8{packet.ProtoTCP, packet.ProtoUDP} {
+			frames = append(frames, (&wire{src: 7, dst: 5, sport: i, dport: 443, proto: proto, flags: packet.SYN, options: offer}).bytes())
+		}
+	}
+	var wg sync.WaitGroup
+	var opened, deleted [4]int
+	for w := range opened {
+		wg.Go(func() {
+			l, b := tb.Lane(1, Remote, 3), new(Batch)
+			for round := range 200 {
+				some := frames[(round+w)%2*BatchSize:][:BatchSize]
+				l.Look(1, b, some)
+				l.Stage(b, 1<<64-1)
+				for i, f := range some {
+					var p packet.Packet
+					if err := packet.Decode(f, &p); err != nil {
+						t.Error(err)
+					}
+					if is, _ := l.TrackAt(b, i); is == New && l.OpenAt(b, i, f, 1) == New {
+						opened[w]++
+						continue
+					}
+					c, err := tb.Commit(1, 1, Remote, &p, 1, 3)
+					if err != nil {
+						t.Error(err)
+					} else if c.State == New {
+						opened[w]++
+					}
+					if (i+w)%3 == 0 && tb.Delete(1, c) {
+						deleted[w]++
+					}
+				}
+			}
+		})
+	}
+	wg.Wait()
+	sum := 0
+	for w := range opened {
+		sum += opened[w] - deleted[w]
+	}
+	require.Equal(t, sum, tb.Len())
+	require.NotZero(t, deleted)
+	audit(t, tb)
 }
