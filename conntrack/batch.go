@@ -52,7 +52,7 @@ func (t *Table) ask(now Time, b *Batch, n int) {
 		b.guess[i] = 0
 		if b.known[i] {
 			h := b.heads[i].hash
-			b.guess[i] = t.shard(h).index.guess(h)
+			b.guess[i] = t.shard(h).index.guessOfMany(h)
 		}
 	}
 	for i := range b.heads[:n] {

@@ -88,3 +88,32 @@ func TestCollisions(t *testing.T) {
 		}
 	}
 }
+
+// TestGuesses: the two ways to look for a tag find the same connections, in all
+// lanes of a bucket and in the other bucket.
+func TestGuesses(t *testing.T) {
+	const flows = 50_000
+	tb := NewTable(Options{MaxEntries: flows, Shards: 1, Shares: whole})
+	for i := range flows {
+		out, _ := flow(i)
+		_, err := tb.Commit(0, 1, Local, out, 1, 1)
+		require.NoError(t, err)
+	}
+	s := &tb.shards[0]
+	apart := 0
+	for slot := range uint32(flows) {
+		id := (slot + 1) << 1
+		h := s.hashOf(id)
+		one, many := s.index.guess(h), s.index.guessOfMany(h)
+		require.Equal(t, tagOf(h), tagOf(s.hashOf(one)))
+		require.Equal(t, tagOf(h), tagOf(s.hashOf(many)))
+		if one != many || one != id { // two of one tag in a bucket
+			apart++
+		}
+		other := h ^ 1<<63 // hardly any is there
+		if one, many := s.index.guess(other), s.index.guessOfMany(other); one != many {
+			apart++
+		}
+	}
+	require.Less(t, apart, flows/1000)
+}
