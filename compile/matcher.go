@@ -9,7 +9,8 @@ import (
 )
 
 // Matcher decides new flows. It is immutable and safe for concurrent use, and
-// Match does not allocate.
+// Match does not allocate. It comes from a Compiler: the zero Matcher is none, and
+// what takes a Matcher refuses it.
 type Matcher struct {
 	prog     *ir.Program
 	ifaces   *pages.Array[hotInterface]

@@ -91,11 +91,15 @@ func (l *Lane) TrackAt(b *Batch, i int) (State, Mark) {
 	return Invalid, 0
 }
 
-// TrackBatch is Track for pkts, one after the other, into out, which is at least
-// as long: every result is as if Track had been called for them in that order.
+// TrackBatch is Track for pkts, one after the other, into out: every result is as
+// if Track had been called for them in that order. If out is shorter than pkts it
+// panics before the first is tracked.
 // It is faster where there are many connections: it asks the memory for those of
 // all packets first. 16 to 64 packets at a time are enough.
 func (t *Table) TrackBatch(now Time, z Zone, from Side, pkts []packet.Packet, out []Conn) {
+	if len(out) < len(pkts) {
+		panic("conntrack: fewer results than packets")
+	}
 	var b Batch
 	l := Lane{table: t, zone: z, from: from & 1, any: true}
 	for len(pkts) > 0 {

@@ -16,6 +16,7 @@ import "example.com/secgroup/conntrack/packet"
 // of the protocol is at its limit and a look at a few entries found none that
 // may go. An assured connection never goes for a new one unless it has closed.
 func (t *Table) Commit(now Time, z Zone, from Side, p *packet.Packet, m Mark, epoch uint32) (c Conn, err error) {
+	c.State = New
 	err = t.CommitTo(now, z, from, p, m, epoch, &c)
 	return c, err
 }
@@ -28,13 +29,13 @@ func (t *Table) CommitTo(now Time, z Zone, from Side, p *packet.Packet, m Mark, 
 	from &= 1
 	if quick(p) {
 		at := t.clock.at(now)
-		if c.ref.gen == 0 {
+		if c.ref.gen == 0 && c.State == New {
 			l, h := Lane{table: t, zone: z, from: from}, head{}
 			h.of(&l, p)
 			if h.may&mayOpen != 0 && l.begin(at, &h, optionsOf(p), m, epoch, c) {
 				return nil
 			}
-		} else if t.again(at, z, from, p, c) {
+		} else if c.ref.gen != 0 && t.again(at, z, from, p, c) {
 			return nil
 		}
 	}

@@ -50,6 +50,8 @@ func (p *Port) filterSome(st *portState, now conntrack.Time, c Checksums, d sg.D
 			switch {
 			case quiet && opens(v) && l.OpenAt(&w.looked, i, b, conntrack.Mark(v.Rule)) == conntrack.New:
 				st.opened(v.Rule)
+			case quiet && opens(v):
+				*v = p.decoded(st, now, d, b, *v, conntrack.Invalid)
 			case v.Action != sg.Drop || v.Rule != 0 || !quiet:
 				*v = p.admitted(st, now, d, b, *v)
 			case v.Reason == why:

@@ -43,7 +43,7 @@ type Options struct {
 
 // Engine is the userspace Backend: decode, conntrack, match, verdict. It is
 // safe for concurrent use, starts no goroutine, and drops everything until its
-// first Apply.
+// first Apply. It must be made by NewEngine.
 type Engine struct {
 	opts    Options
 	refuse  hygiene
@@ -126,7 +126,7 @@ func (e *Engine) Interface(z conntrack.Zone) (sg.InterfaceID, bool) {
 // Apply fails only where there is no matcher, with sg.ErrRequired; it does not
 // wait, so it does not ask ctx.
 func (e *Engine) Apply(_ context.Context, m *compile.Matcher) error {
-	if m == nil {
+	if m == nil || m.Program() == nil { // or a zero one
 		return &sg.FieldError{Path: "matcher", Err: sg.ErrRequired}
 	}
 	e.apply.Lock()

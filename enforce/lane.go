@@ -53,13 +53,22 @@ func (p *Port) admitted(st *portState, now conntrack.Time, d sg.Direction, b []b
 		st.gen.book.add(st.gen.matcher.Program(), v.Rule, 0, 1, plainLength(b))
 		return v
 	}
-	if p.engine.opts.OnEvent == nil && opens(&v) && st.lanes[d&3].Open(now, b, conntrack.Mark(v.Rule)) == conntrack.New {
-		st.opened(v.Rule)
-		return v
+	said := conntrack.New
+	if p.engine.opts.OnEvent == nil && opens(&v) {
+		if st.lanes[d&3].Open(now, b, conntrack.Mark(v.Rule)) == conntrack.New {
+			st.opened(v.Rule)
+			return v
+		}
+		said = conntrack.Invalid
 	}
+	return p.decoded(st, now, d, b, v, said)
+}
+
+// decoded is admitted for what no lane opens.
+func (p *Port) decoded(st *portState, now conntrack.Time, d sg.Direction, b []byte, v ir.Verdict, said conntrack.State) ir.Verdict {
 	var pkt packet.Packet
 	_ = packet.Decode(b, &pkt) // the lane vouches for it
-	return p.begin(st, now, d, &pkt, b, v)
+	return p.begin(st, now, d, &pkt, b, v, said)
 }
 
 // opens reports whether a new flow of which the rules say v is tracked.

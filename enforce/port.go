@@ -10,7 +10,8 @@ import (
 	"example.com/secgroup/sg"
 )
 
-// Port filters the traffic of one interface. It is safe for concurrent use.
+// Port filters the traffic of one interface. It is safe for concurrent use. It
+// comes from Engine.Port.
 type Port struct {
 	engine *Engine
 	id     sg.InterfaceID
@@ -42,7 +43,8 @@ func (e *Engine) Port(id sg.InterfaceID) *Port {
 func (p *Port) Interface() sg.InterfaceID { return p.id }
 
 // Filter decides one packet, which starts at its IP header. It does not
-// allocate and does not keep b.
+// allocate and does not keep b, whose bytes must not change meanwhile. What is
+// neither ingress nor egress is dropped as of an unknown interface.
 func (p *Port) Filter(d sg.Direction, b []byte) ir.Verdict {
 	return p.FilterWith(p.engine.opts.Checksums, d, b)
 }
@@ -51,7 +53,7 @@ func (p *Port) Filter(d sg.Direction, b []byte) ir.Verdict {
 // checksums, whatever Options says.
 func (p *Port) FilterWith(c Checksums, d sg.Direction, b []byte) ir.Verdict {
 	st, e := p.state.Load(), p.engine
-	if st == nil || st.gen != e.gen.Load() || (c != ChecksumsUnknown || st.guarded) && !st.surely(c, d, b) {
+	if st == nil || d > sg.Egress || st.gen != e.gen.Load() || (c != ChecksumsUnknown || st.guarded) && !st.surely(c, d, b) {
 		return p.general(c, d, b)
 	}
 	now := conntrack.Time(e.coarse.Load())
@@ -96,8 +98,9 @@ func (p *Port) filter(st *portState, now conntrack.Time, c Checksums, d sg.Direc
 	return p.pass(st, now, d, &pkt, b, conn)
 }
 
-// FilterBatch decides pkts into out, which is at least as long, and returns
-// how many were accepted; one clock read and one policy serve the whole batch.
+// FilterBatch decides pkts into out, and returns how many were accepted; one
+// clock read and one policy serve the whole batch. If out is shorter than pkts it
+// panics before the first is decided.
 func (p *Port) FilterBatch(d sg.Direction, pkts [][]byte, out []ir.Verdict) int {
 	return p.FilterBatchWith(p.engine.opts.Checksums, d, pkts, out)
 }
@@ -105,7 +108,9 @@ func (p *Port) FilterBatch(d sg.Direction, pkts [][]byte, out []ir.Verdict) int 
 // FilterBatchWith is FilterBatch for packets from a source that vouches for
 // those checksums, whatever Options says.
 func (p *Port) FilterBatchWith(c Checksums, d sg.Direction, pkts [][]byte, out []ir.Verdict) int {
-	out = out[:len(pkts)]
+	if len(out) < len(pkts) {
+		panic("enforce: fewer verdicts than packets")
+	}
 	st := p.current()
 	if st == nil || !st.known || !d.Valid() {
 		for i, b := range pkts {
@@ -197,7 +202,7 @@ func (p *Port) pass(st *portState, now conntrack.Time, d sg.Direction, pkt *pack
 		return p.drop(st, now, d, pkt, v)
 	}
 	if conn.State == conntrack.New && !v.Stateless {
-		return p.open(st, now, d, pkt, b, v)
+		return p.open(st, now, d, pkt, b, v, conntrack.New)
 	}
 	if v.Rule != 0 && (!conn.Tracked() || conn.State == conntrack.Related) {
 		st.gen.book.add(st.gen.matcher.Program(), v.Rule, 0, 1, uint64(pkt.Length))
@@ -208,16 +213,16 @@ func (p *Port) pass(st *portState, now conntrack.Time, d sg.Direction, pkt *pack
 // fresh is pass for a whole packet that may start a connection and is no ICMP
 // redirect: the rules alone have the word.
 func (p *Port) fresh(st *portState, now conntrack.Time, d sg.Direction, pkt *packet.Packet, b []byte) ir.Verdict {
-	return p.begin(st, now, d, pkt, b, st.match(d, FlowOf(pkt, d)))
+	return p.begin(st, now, d, pkt, b, st.match(d, FlowOf(pkt, d)), conntrack.New)
 }
 
 // begin is fresh, of which the rules say v.
-func (p *Port) begin(st *portState, now conntrack.Time, d sg.Direction, pkt *packet.Packet, b []byte, v ir.Verdict) ir.Verdict {
+func (p *Port) begin(st *portState, now conntrack.Time, d sg.Direction, pkt *packet.Packet, b []byte, v ir.Verdict, said conntrack.State) ir.Verdict {
 	switch {
 	case v.Action == sg.Drop:
 		return p.drop(st, now, d, pkt, v)
 	case !v.Stateless:
-		return p.open(st, now, d, pkt, b, v)
+		return p.open(st, now, d, pkt, b, v, said)
 	case v.Rule != 0:
 		st.gen.book.add(st.gen.matcher.Program(), v.Rule, 0, 1, uint64(pkt.Length))
 	}
@@ -349,8 +354,8 @@ func (p *Port) remark(st *portState, c conntrack.Conn, rule ir.RuleNum, pkt *pac
 }
 
 // open tracks the flow that an accepted packet starts.
-func (p *Port) open(st *portState, now conntrack.Time, d sg.Direction, pkt *packet.Packet, b []byte, v ir.Verdict) ir.Verdict {
-	var c conntrack.Conn
+func (p *Port) open(st *portState, now conntrack.Time, d sg.Direction, pkt *packet.Packet, b []byte, v ir.Verdict, said conntrack.State) ir.Verdict {
+	c := conntrack.Conn{State: said}
 	err := p.engine.table.CommitTo(now, st.zone, side(d), pkt, conntrack.Mark(v.Rule), st.gen.epoch, &c)
 	if err != nil {
 		if pkt.Fragment { // the rest must not pass either

@@ -2,10 +2,12 @@ package enforce_test
 
 import (
 	"net/netip"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
+	"example.com/secgroup/compile"
 	"example.com/secgroup/compile/ir"
 	"example.com/secgroup/conntrack"
 	"example.com/secgroup/enforce"
@@ -228,5 +230,48 @@ func TestTableFull(t *testing.T) {
 		b.in(tcp(client, service, "S"))
 		require.Contains(t, b.in(tcp(at(f.far, "1"), service, "S")), "accept rule")
 		require.Equal(t, "opened closed opened", b.kinds())
+	})
+}
+
+// TestZeroMatcher: a matcher that no compiler made is none.
+func TestZeroMatcher(t *testing.T) {
+	e := enforce.NewEngine(enforce.Options{})
+	require.ErrorIs(t, e.Apply(t.Context(), new(compile.Matcher)), sg.ErrRequired)
+	require.ErrorIs(t, e.Apply(t.Context(), nil), sg.ErrRequired)
+}
+
+// TestShortOut: verdicts that have no room are no verdicts.
+func TestShortOut(t *testing.T) {
+	b := newBench(t, enforce.Options{}, profile(sg.Revalidate), web(), nic("i", "web"))
+	room := make([]ir.Verdict, 3)
+	require.Panics(t, func() { b.Port("i").FilterBatch(sg.Ingress, make([][]byte, 3), room[:1]) })
+	require.Equal(t, make([]ir.Verdict, 3), room)
+}
+
+// TestNoDirection: what is neither ingress nor egress is of no interface, on every
+// way to a verdict.
+func TestNoDirection(t *testing.T) {
+	eachFamily(t, func(t *testing.T, f family) {
+		b := newBench(t, enforce.Options{}, profile(sg.Revalidate), group("web", both("in", sg.Ingress, sg.TCP, 443), both("out", sg.Egress, sg.TCP, 0)), nic("i", "web"))
+		syn := tcp(at(f.peer, "4000"), at(f.local, "443"), "S")
+		want := ir.Verdict{Action: sg.Drop, Reason: ir.ReasonUnknownInterface}
+		for d := range 256 {
+			d := sg.Direction(d)
+			if d.Valid() {
+				continue
+			}
+			out := make([]ir.Verdict, 8)
+			require.Zero(t, b.Port("i").FilterBatch(d, slices.Repeat([][]byte{syn}, 8), out))
+			require.Equal(t, want, out[0], d)
+			require.Equal(t, want, out[7], d)
+			require.Equal(t, want, b.Port("i").Filter(d, syn), d)
+		}
+		require.Zero(t, b.Table().Len())
+		require.Equal(t, sg.Accept, b.Port("i").Filter(sg.Ingress, syn).Action)
+		for d := range 256 { // nor if it is of a connection
+			if d := sg.Direction(d); !d.Valid() {
+				require.Equal(t, want, b.Port("i").Filter(d, syn), d)
+			}
+		}
 	})
 }

@@ -70,7 +70,7 @@ func New(o Options) (*Backend, error) {
 // The error is sg.Errors for what can not be expressed, else an *Error. The
 // previous policy stays in force, unless the error says ErrCleanup.
 func (b *Backend) Apply(ctx context.Context, m *compile.Matcher) error {
-	if m == nil {
+	if m == nil || m.Program() == nil {
 		return &sg.FieldError{Path: "matcher", Err: sg.ErrRequired}
 	}
 	return b.do("apply", func() error { return b.apply(ctx, m) })
@@ -171,7 +171,7 @@ func (b *Backend) inspect(op string) (*installed, error) {
 // and what nft and the kernel say to the whole ruleset, as nft -c does. It
 // changes nothing.
 func (b *Backend) Check(ctx context.Context, m *compile.Matcher) error {
-	if m == nil {
+	if m == nil || m.Program() == nil {
 		return &sg.FieldError{Path: "matcher", Err: sg.ErrRequired}
 	}
 	return b.do("check", func() error {

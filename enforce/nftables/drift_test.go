@@ -1,10 +1,17 @@
 package nftables
 
 import (
+	"io"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"example.com/secgroup/sg"
 )
+
+func TestNoProgram(t *testing.T) {
+	require.ErrorIs(t, Render(io.Discard, nil, Options{}), sg.ErrRequired)
+}
 
 func TestDriftSummary(t *testing.T) {
 	d := difference{gone: []string{"set a"}, changed: []string{"chain b", "chain c"}}

@@ -21,6 +21,9 @@ import (
 // sg.Errors, whose parts wrap sg.ErrUnsupported, sg.ErrQuota, sg.ErrDuplicate
 // or sg.ErrInvalid.
 func Render(w io.Writer, p *ir.Program, o Options) error {
+	if p == nil {
+		return &sg.FieldError{Path: "program", Err: sg.ErrRequired}
+	}
 	l, err := newLayout(p, o)
 	if err != nil {
 		return err
