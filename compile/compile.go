@@ -8,6 +8,7 @@ package compile
 
 import (
 	"example.com/secgroup/compile/ir"
+	"example.com/secgroup/sg"
 	"example.com/secgroup/sg/policy"
 )
 
@@ -32,11 +33,16 @@ func (c *Compiler) Reset(s *policy.Snapshot) (*Matcher, error) {
 		return nil, errNoPolicy("a snapshot")
 	}
 	if c.state == nil {
-		rules := 0
+		rules, cidrs := 0, 0
 		for g := range s.Groups() {
 			rules += len(g.Rules)
+			for i := range g.Rules {
+				if g.Rules[i].Peer.Kind() == sg.PeerIsCIDR {
+					cidrs++
+				}
+			}
 		}
-		c.state = newState(rules)
+		c.state = newState(rules, cidrs)
 		empty, err := policy.New(*s.Profile())
 		if err != nil {
 			return nil, err

@@ -28,7 +28,7 @@ type state struct {
 
 	bySet        map[sg.SetID]map[sg.VPCID]*selector
 	fresh        []*selector // made by the current advance
-	room         int         // for how many rules the first VPC makes room
+	room         int         // for how many CIDRs the first VPC makes room
 	lastSelector ir.SelectorNum
 
 	groups   map[groupKey]*group
@@ -59,15 +59,15 @@ type numbered struct {
 }
 
 // newState returns the state of an empty policy, with room for that many
-// rules.
-func newState(rules int) *state {
+// rules, of which so many name a CIDR.
+func newState(rules, cidrs int) *state {
 	registries := [2]*classes.Registry{new(classes.Registry), new(classes.Registry)}
 	return &state{
 		registries: registries,
 		chains:     chains.NewSet(registries[0], registries[1]),
 		data:       ir.NewData(),
 		platform:   map[ir.Rule]*numbered{},
-		room:       rules,
+		room:       cidrs,
 		made:       make([]chains.Rule, 0, rules),
 		bySet:      map[sg.SetID]map[sg.VPCID]*selector{},
 		groups:     map[groupKey]*group{},

@@ -57,7 +57,9 @@ func (b *Backend) attempt(ctx context.Context, m *compile.Matcher) (alone bool, 
 				b.now.gen = gen + b.kernel.commits - commits // anything else is a reason to look again
 				return true, nil
 			}
-			return b.applySteps(ctx, gen, commits, func() (*steps, error) { return b.delta(m, d) })
+			if b.fits(d) {
+				return b.applySteps(ctx, gen, commits, func() (*steps, error) { return b.delta(m, d) })
+			}
 		}
 	}
 	return b.applySteps(ctx, gen, commits, func() (*steps, error) { return b.whole(m) })

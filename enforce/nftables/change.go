@@ -177,13 +177,19 @@ func (l *layout) rewrite(concerned, stale map[uint32]bool, t *touched) error {
 	return errs.Err()
 }
 
+// use notes that u was used or is. A rule has one counter for both directions,
+// so that of the other may not be forgotten or go either.
+func (t *touched) use(u ruleUse) {
+	t.uses[u], t.uses[ruleUse{u.num, u.dir.Opposite()}] = true, true
+}
+
 // replacePolicy puts one part in the place of another. Either may be nil.
 func (l *layout) replacePolicy(num uint32, was, is *policyPart, t *touched) {
 	t.policies[num] = true
 	if was != nil {
 		l.policies.Delete(num)
 		for _, u := range was.used {
-			t.uses[u] = true
+			t.use(u)
 			if n, _ := l.uses.Get(u); n > 1 {
 				l.uses.Set(u, n-1)
 			} else {
@@ -206,7 +212,7 @@ func (l *layout) replacePolicy(num uint32, was, is *policyPart, t *touched) {
 	if is != nil {
 		l.policies.Set(num, is)
 		for _, u := range is.used {
-			t.uses[u] = true
+			t.use(u)
 			n, _ := l.uses.Get(u)
 			l.uses.Set(u, n+1)
 		}

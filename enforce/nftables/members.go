@@ -57,6 +57,18 @@ func (b *Backend) membersOnly(next *ir.Program, d ir.Delta, m *compile.Matcher) 
 	return out, n*perElement < b.kernel.room()
 }
 
+// fits reports whether what d edits in sets that stay goes into a transaction. If
+// not, everything is replaced, for new sets are filled in parts.
+func (b *Backend) fits(d ir.Delta) bool {
+	n := 0
+	for _, m := range d.Members {
+		if edits := len(m.Add) + len(m.Remove); edits <= editBelow && b.now.layout.counts(m.Selector) != nil {
+			n += edits
+		}
+	}
+	return n*perElement < b.kernel.room()
+}
+
 // perElement is more than the bytes that an element has in a message.
 const perElement = 40
 

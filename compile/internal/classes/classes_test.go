@@ -25,6 +25,11 @@ func TestModel(t *testing.T) {
 		if rapid.Bool().Draw(t, "v6") {
 			bits := rapid.SampledFrom([]int{0, 1, 8, 64, 65, 127, 128}).Draw(t, "bits")
 			a := [16]byte{0: rapid.Byte().Draw(t, "a0") & 0x81, 7: rapid.Byte().Draw(t, "a7") & 1, 15: rapid.Byte().Draw(t, "a15") & 3}
+			if rapid.IntRange(0, 3).Draw(t, "end") == 0 { // of a high half
+				for i := 8; i < 16; i++ {
+					a[i] |= 0xfc
+				}
+			}
 			return netip.PrefixFrom(netip.AddrFrom16(a), bits).Masked()
 		}
 		bits := rapid.SampledFrom([]int{0, 1, 7, 8, 9, 16, 24, 30, 31, 32}).Draw(t, "bits")

@@ -91,7 +91,7 @@ func (w *sweep) nested(flat *ranges.Editor) {
 	}
 	at, above := w.deep[0].high, w.top()
 	low := &w.low
-	low.family, low.above, low.out = w.family, above, append(low.out[:0], ranges.Run{Value: above})
+	low.family, low.above, low.up, low.out = w.family, above, low.up[:0], append(low.out[:0], ranges.Run{Value: above})
 	for _, e := range w.deep {
 		low.enter(e)
 	}
