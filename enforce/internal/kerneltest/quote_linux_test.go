@@ -43,7 +43,8 @@ func (l *look) quotes() quote {
 		}
 		who := btoi(l.tr.steps[i].in != l.in)
 		stale := heard[1] && int32(end[1]-q.Seq-window) > 0 || heard[0] && flags&packet.ACK != 0 && int32(end[0]-q.Ack-66000) > 0
-		if next := q.Seq + q.Data + uint32(q.Flags&packet.SYN/packet.SYN+q.Flags&packet.FIN/packet.FIN); !heard[who] || int32(next-end[who]) > 0 {
+		if next := q.Seq + q.Data + uint32(q.Flags&packet.SYN/packet.SYN+q.Flags&packet.FIN/packet.FIN); !heard[who] || int32(end[who]-next) < 0 {
+			// Half the circle away is behind, too: as in Linux.
 			end[who], heard[who] = next, true
 		}
 		if who == 0 {
