@@ -47,8 +47,8 @@ func TestCIDRs(t *testing.T) {
 				require.Equal(t, is, *c)
 				require.Same(t, c, x.add(k))
 			}
-			require.Equal(t, len(model), x.n)
-			require.Equal(t, x.n, len(x.list)-len(x.free))
+			require.Equal(t, len(model), x.known.Len())
+			require.Equal(t, x.known.Len(), len(x.list)-len(x.free))
 			for p, is := range model {
 				require.Equal(t, is, *x.get(keyOf(p)), "%v", p)
 			}

@@ -77,7 +77,7 @@ func auditRegistry(t require.TestingT, r *Registry, spaces ...*Space) map[Class]
 			require.Equal(t, set, slices.Compact(both), "parts of %d", c)
 		}
 	}
-	require.Equal(t, len(live), r.known.n)
+	require.Equal(t, len(live), r.known.Len())
 	require.Equal(t, max(len(r.uses)-1, 0), len(live)+len(r.free))
 	for s, n := range with {
 		require.Len(t, r.With(s), n)

@@ -67,7 +67,7 @@ func (r *Registry) Set(c Class) []ir.SelectorNum {
 // With returns the classes that have selector s, but for the single one. They
 // are valid until the next change of a space.
 func (r *Registry) With(s ir.SelectorNum) []Class {
-	if r.with == nil && r.known.n > 0 {
+	if r.with == nil && r.known.Len() > 0 {
 		r.with = make(map[ir.SelectorNum][]Class)
 		for c := range uint32(len(r.uses)) {
 			for _, s := range r.sets.At(c) {
@@ -160,7 +160,7 @@ func (r *Registry) acquire(set []ir.SelectorNum) Class {
 		if len(r.uses) == 0 { // class 0 is the empty one
 			n := max(64, r.room) + 1
 			r.uses, r.parts, r.made = make([]int32, 1, n), make([][2]Class, 1, n), make([]Class, 0, n)
-			r.known.grow(n)
+			r.known.Grow(n)
 		}
 		if n := len(r.free); n > 0 {
 			c, r.free = r.free[n-1], r.free[:n-1]

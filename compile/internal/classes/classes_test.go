@@ -151,7 +151,7 @@ func TestModel(t *testing.T) {
 			require.True(t, s.Empty())
 			require.Empty(t, s.again)
 			require.Zero(t, s.Map().Find2(0, 0))
-			require.Zero(t, regs[i].known.n)
+			require.Zero(t, regs[i].known.Len())
 			for _, n := range regs[i].uses {
 				require.Zero(t, n)
 			}
