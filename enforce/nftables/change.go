@@ -7,6 +7,7 @@ import (
 
 	"example.com/secgroup/compile/ir"
 	"example.com/secgroup/sg"
+	"example.com/secgroup/sg/cow"
 )
 
 // touched are the pieces of a layout that a change may have changed. What is
@@ -249,30 +250,23 @@ func (l *layout) only(t *touched) *layout {
 			}
 		}
 	}
-	for num := range t.vpcs {
-		if v, ok := l.vpcs.Get(num); ok {
-			out.vpcs.Set(num, v)
-		}
-	}
-	for s := range t.selectors {
-		if m, ok := l.selectors.Get(s); ok {
-			out.selectors.Set(s, m)
-		}
-	}
-	for u := range t.uses {
-		if n, ok := l.uses.Get(u); ok {
-			out.uses.Set(u, n)
-		}
-	}
-	for name := range t.ports {
-		if p, ok := l.ports.Get(name); ok {
-			out.ports.Set(name, p)
-		}
-	}
+	keep(out.vpcs, l.vpcs, t.vpcs)
+	keep(out.selectors, l.selectors, t.selectors)
+	keep(out.uses, l.uses, t.uses)
+	keep(out.ports, l.ports, t.ports)
 	if t.ends {
 		out.ends = l.ends
 	}
 	return out
+}
+
+// keep puts into to what from has under those keys.
+func keep[K comparable, V any](to, from *cow.Map[K, V], keys map[K]bool) {
+	for k := range keys {
+		if v, ok := from.Get(k); ok {
+			to.Set(k, v)
+		}
+	}
 }
 
 // sameVPCs reports whether a layout has the VPCs that another has, where a
