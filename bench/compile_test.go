@@ -59,6 +59,12 @@ func BenchmarkCompileSet(b *testing.B) {
 			reportKept(b, w.policy, n, "entry")
 		})
 	}
+	b.Run("v6/entries=1000000", func(b *testing.B) {
+		const n = 1_000_000
+		s := workload.Single([]sg.Rule{fromSet("ips")}, workload.Set(rand.New(rand.NewPCG(n, 6)), "ips", sg.IPv6, n))
+		compileAll(b, s)
+		reportKept(b, s, n, "entry")
+	})
 }
 
 // BenchmarkCompileAllPorts measures a group of one rule, for all ports but
